@@ -1,0 +1,9 @@
+//! MemGovernance as pure code: who may do what with a memory, and what in a text is sensitive.
+//!
+//! A decision is a function of what is handed in and of nothing else. It is made twice on each read: once for a whole
+//! access class, so that what may not be read is never a candidate, and once more for each result.
+
+mod policy;
+pub mod sensitivity;
+
+pub use policy::{AccessClass, Decision, LayerPolicy, Operation, Policy, Principal, SENSITIVE_READER};

@@ -1,0 +1,222 @@
+//! The graph itself: petgraph's adjacency lists over slots, with the rules that keep it sound.
+
+use std::collections::{HashSet, VecDeque};
+
+use petgraph::Direction as Walk;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef;
+
+use super::{Direction, LinkKind};
+use crate::error::{Error, Result};
+
+/// The place of a cube in the graph and in the index of its space. It stays the same through all versions.
+pub type Slot = u32;
+
+/// A link as seen from one of its ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Edge {
+    /// What the link says.
+    pub kind: LinkKind,
+    /// The way from here to `slot`.
+    pub direction: Direction,
+    /// The other end.
+    pub slot: Slot,
+}
+
+impl Edge {
+    /// Returns whether the other end is what this one was made from.
+    pub fn is_source(&self) -> bool {
+        self.kind.is_lineage() && self.direction == Direction::Forward
+    }
+
+    /// Returns whether the other end was made from this one.
+    pub fn is_descendant(&self) -> bool {
+        self.kind.is_lineage() && self.direction == Direction::Backward
+    }
+}
+
+/// Typed, directed links between slots.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryGraph {
+    graph: DiGraph<(), LinkKind, Slot>,
+}
+
+impl MemoryGraph {
+    /// Adds a slot without links and returns it. Slots are counted from 0.
+    pub fn add_slot(&mut self) -> Slot {
+        self.graph.add_node(()).index() as Slot
+    }
+
+    /// Returns how many slots there are.
+    pub fn slots(&self) -> usize {
+        self.graph.node_count()
+    }
+
+    /// Returns how many links there are.
+    pub fn links(&self) -> usize {
+        self.graph.edge_count()
+    }
+
+    /// Refuses a link that the graph may not hold: to itself, a lineage that runs in a circle, or one too many.
+    ///
+    /// # Errors
+    /// `Invalid`, saying which rule is broken.
+    pub fn check(&self, from: Slot, kind: LinkKind, to: Slot, links_per_cube: usize) -> Result<()> {
+        if from == to {
+            return Err(Error::invalid("a cube cannot be linked to itself"));
+        }
+        for (slot, walk) in [(from, Walk::Outgoing), (to, Walk::Incoming)] {
+            // Counting stops at the bound, so a cube with many links costs no more than that.
+            if self.graph.edges_directed(NodeIndex::new(slot as usize), walk).take(links_per_cube).count()
+                == links_per_cube
+            {
+                return Err(Error::invalid(format!(
+                    "the cube has {links_per_cube} links already, and no more are accepted"
+                )));
+            }
+        }
+        if kind.is_lineage() && self.is_ancestor(from, to) {
+            return Err(Error::invalid(format!(
+                "the `{kind}` link would close a circle: the one was made from the other"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Adds a link that is not there yet and that [`MemoryGraph::check`] accepts.
+    pub fn add(&mut self, from: Slot, kind: LinkKind, to: Slot) {
+        if (from.max(to) as usize) < self.slots() {
+            self.graph.add_edge(NodeIndex::new(from as usize), NodeIndex::new(to as usize), kind);
+        }
+    }
+
+    /// Takes a link away. Returns false when there was none.
+    pub fn remove(&mut self, from: Slot, kind: LinkKind, to: Slot) -> bool {
+        let from = NodeIndex::new(from as usize);
+        let found = self.graph.edges(from).find(|edge| *edge.weight() == kind && edge.target().index() == to as usize);
+        let found = found.map(|edge| edge.id());
+        found.is_some_and(|edge| self.graph.remove_edge(edge).is_some())
+    }
+
+    /// Returns whether there is such a link.
+    pub fn contains(&self, from: Slot, kind: LinkKind, to: Slot) -> bool {
+        self.graph
+            .edges(NodeIndex::new(from as usize))
+            .any(|edge| *edge.weight() == kind && edge.target().index() == to as usize)
+    }
+
+    /// Returns the links of a slot, those that leave it first; newest first within each.
+    pub fn edges(&self, slot: Slot) -> impl Iterator<Item = Edge> + '_ {
+        let node = NodeIndex::new(slot as usize);
+        let leaving = self.graph.edges_directed(node, Walk::Outgoing).map(|edge| Edge {
+            kind: *edge.weight(),
+            direction: Direction::Forward,
+            slot: edge.target().index() as Slot,
+        });
+        let entering = self.graph.edges_directed(node, Walk::Incoming).map(|edge| Edge {
+            kind: *edge.weight(),
+            direction: Direction::Backward,
+            slot: edge.source().index() as Slot,
+        });
+        leaving.chain(entering)
+    }
+
+    /// Returns all links.
+    pub fn all(&self) -> impl Iterator<Item = (Slot, LinkKind, Slot)> + '_ {
+        self.graph
+            .edge_references()
+            .map(|edge| (edge.source().index() as Slot, *edge.weight(), edge.target().index() as Slot))
+    }
+
+    /// Returns what `slot` was made from (`Forward`) or what was made from it (`Backward`), nearest first, without itself.
+    pub fn lineage(&self, slot: Slot, direction: Direction, most: usize) -> Vec<Slot> {
+        self.walk(slot, most, |edge| edge.kind.is_lineage() && edge.direction == direction)
+    }
+
+    /// Returns the slots that at most `hops` links part from `slot`, nearest first, without itself.
+    pub fn neighbourhood(&self, slot: Slot, hops: usize, most: usize, visible: impl Fn(Slot) -> bool) -> Vec<Slot> {
+        let mut seen = HashSet::from([slot]);
+        let mut found = Vec::new();
+        let mut ring = vec![slot];
+        for _ in 0..hops {
+            let mut next = Vec::new();
+            for edge in ring.iter().flat_map(|&at| self.edges(at)) {
+                if found.len() < most && visible(edge.slot) && seen.insert(edge.slot) {
+                    found.push(edge.slot);
+                    next.push(edge.slot);
+                }
+            }
+            ring = next;
+        }
+        found
+    }
+
+    /// Returns whether `slot` was made from `ancestor`, over any number of steps.
+    fn is_ancestor(&self, ancestor: Slot, slot: Slot) -> bool {
+        self.lineage(slot, Direction::Forward, usize::MAX).contains(&ancestor)
+    }
+
+    fn walk(&self, start: Slot, most: usize, follow: impl Fn(&Edge) -> bool) -> Vec<Slot> {
+        let mut seen = HashSet::from([start]);
+        let mut found = Vec::new();
+        let mut queue = VecDeque::from([start]);
+        while let Some(at) = queue.pop_front() {
+            for edge in self.edges(at).filter(&follow) {
+                if found.len() < most && seen.insert(edge.slot) {
+                    found.push(edge.slot);
+                    queue.push_back(edge.slot);
+                }
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn graph(slots: usize, links: &[(Slot, LinkKind, Slot)]) -> MemoryGraph {
+        let mut graph = MemoryGraph::default();
+        (0..slots).for_each(|_| {
+            graph.add_slot();
+        });
+        for &(from, kind, to) in links {
+            graph.check(from, kind, to, 100).unwrap();
+            graph.add(from, kind, to);
+        }
+        graph
+    }
+
+    #[test]
+    fn lineage_runs_both_ways_and_never_in_a_circle() {
+        use LinkKind::{DerivedFrom, Mentions, Supersedes};
+        let graph = graph(4, &[(1, DerivedFrom, 0), (2, Supersedes, 1), (3, Mentions, 2)]);
+        assert_eq!(graph.lineage(2, Direction::Forward, 10), [1, 0]);
+        assert_eq!(graph.lineage(0, Direction::Backward, 10), [1, 2]);
+        assert_eq!(graph.lineage(2, Direction::Forward, 1), [1]);
+        assert!(graph.check(0, DerivedFrom, 2, 100).is_err());
+        assert!(graph.check(0, Mentions, 2, 100).is_ok());
+        assert!(graph.check(0, Mentions, 0, 100).is_err());
+        assert!(graph.check(1, Mentions, 3, 1).is_err());
+    }
+
+    #[test]
+    fn neighbourhoods_grow_by_rings_and_stop_at_what_is_hidden() {
+        use LinkKind::Follows;
+        let graph = graph(5, &[(1, Follows, 0), (2, Follows, 1), (3, Follows, 2), (4, Follows, 3)]);
+        assert_eq!(graph.neighbourhood(2, 1, 10, |_| true), [1, 3]);
+        assert_eq!(graph.neighbourhood(2, 2, 10, |_| true), [1, 3, 0, 4]);
+        assert_eq!(graph.neighbourhood(2, 2, 10, |slot| slot != 3), [1, 0]);
+        assert_eq!(graph.neighbourhood(2, 9, 3, |_| true).len(), 3);
+    }
+
+    #[test]
+    fn links_come_and_go() {
+        let mut graph = graph(2, &[(0, LinkKind::About, 1)]);
+        assert!(graph.contains(0, LinkKind::About, 1) && !graph.contains(1, LinkKind::About, 0));
+        assert_eq!(graph.links(), 1);
+        assert!(graph.remove(0, LinkKind::About, 1) && !graph.remove(0, LinkKind::About, 1));
+        assert_eq!(graph.edges(0).count(), 0);
+    }
+}

@@ -1,0 +1,158 @@
+//! The index that ships: dense rows, an inverted index and facets, in process.
+
+use serde::{Deserialize, Serialize};
+
+use super::dense::{DenseRows, EXACT_UP_TO, OVERSAMPLE, best_of};
+use super::document::{Document, Facets};
+use super::filter::Filter;
+use super::lexical::{Admitted, FlatTerms, InvertedIndex};
+use super::{CandidateIndex, Found, IndexQuery, Match};
+use crate::error::{Error, Result};
+use crate::graph::Slot;
+
+/// Candidates in process, exact up to [`EXACT_UP_TO`] cubes and approximate in the dense part beyond.
+#[derive(Debug, Clone)]
+pub struct EmbeddedIndex {
+    dense: DenseRows,
+    lexical: InvertedIndex,
+    facets: Vec<Option<Facets>>,
+    exact_up_to: usize,
+}
+
+/// An index as it is stored.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct FlatIndex {
+    dense: DenseRows,
+    terms: FlatTerms,
+    facets: Vec<Option<Facets>>,
+}
+
+impl EmbeddedIndex {
+    /// Makes an empty index for vectors of so many dimensions.
+    pub fn new(dimensions: usize) -> Self {
+        Self {
+            dense: DenseRows::new(dimensions),
+            lexical: InvertedIndex::default(),
+            facets: Vec::new(),
+            exact_up_to: EXACT_UP_TO,
+        }
+    }
+
+    /// Sets up to how many cubes all are compared in full. Measuring where that pays is what this is for.
+    pub fn with_exact_up_to(mut self, cubes: usize) -> Self {
+        self.exact_up_to = cubes;
+        self
+    }
+
+    /// Sets whether a cube is recalled on request only.
+    pub(crate) fn set_archived(&mut self, slot: Slot, archived: bool) {
+        if let Some(Some(facets)) = self.facets.get_mut(slot as usize) {
+            facets.archived = archived;
+        }
+    }
+
+    pub(crate) fn to_flat(&self) -> FlatIndex {
+        FlatIndex { dense: self.dense.clone(), terms: self.lexical.to_flat(), facets: self.facets.clone() }
+    }
+
+    /// Puts a stored index together, or returns none when its parts do not fit.
+    pub(crate) fn from_flat(flat: FlatIndex, dimensions: usize) -> Option<Self> {
+        let FlatIndex { mut dense, terms, facets } = flat;
+        if !dense.is_sound() || dense.dimensions() != dimensions || dense.rows() > facets.len() {
+            return None;
+        }
+        dense.rebuild_sketches();
+        Some(Self { dense, lexical: InvertedIndex::from_flat(terms)?, facets, exact_up_to: EXACT_UP_TO })
+    }
+
+    fn matches(&self, query: &IndexQuery, found: &Found, slots: Vec<Slot>) -> Vec<Match> {
+        let cosines = self.dense.score(&self.dense.query(&query.vector), &slots);
+        let words = |slot| self.lexical.score(&query.terms, &found.term_weights, found.mean_length, slot);
+        slots.into_iter().zip(cosines).map(|(slot, dense)| Match { slot, dense, lexical: words(slot) }).collect()
+    }
+
+    fn passes(&self, slot: Slot, filter: &Filter) -> bool {
+        matches!(self.facets.get(slot as usize), Some(Some(facets)) if filter.accepts(facets))
+    }
+
+    fn admitted(&self, filter: &Filter) -> Admitted {
+        let passes = |slot: &Slot| self.passes(*slot, filter);
+        let total = self.facets.len();
+        if filter.required_terms.is_empty() {
+            Admitted::new((0..total as Slot).filter(passes), total)
+        } else {
+            Admitted::new(self.lexical.with_all(&filter.required_terms).into_iter().filter(passes), total)
+        }
+    }
+}
+
+impl CandidateIndex for EmbeddedIndex {
+    fn put(&mut self, slot: Slot, document: Document) -> Result<()> {
+        let (found, expect) = (document.vector.values.len(), self.dense.dimensions());
+        if found != expect {
+            return Err(Error::invalid(format!("the vector has {found} dimensions, and the index has {expect}")));
+        }
+        self.dense.put(slot, &document.vector);
+        self.lexical.put(slot, &document.terms, document.length);
+        self.set_facets(slot, document.facets)
+    }
+
+    fn set_facets(&mut self, slot: Slot, facets: Facets) -> Result<()> {
+        if self.facets.len() <= slot as usize {
+            self.facets.resize(slot as usize + 1, None);
+        }
+        if let Some(place) = self.facets.get_mut(slot as usize) {
+            *place = Some(facets);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, slot: Slot) -> Result<()> {
+        if let Some(place) = self.facets.get_mut(slot as usize) {
+            *place = None;
+            self.lexical.remove(slot);
+            let dimensions = self.dense.dimensions();
+            self.dense.put(slot, &super::QuantizedVector { scale: 0.0, values: vec![0; dimensions] });
+        }
+        Ok(())
+    }
+
+    fn search(&self, query: &IndexQuery, filter: &Filter, most: usize) -> Result<Found> {
+        let admitted = self.admitted(filter);
+        let lexical = self.lexical.search(&query.terms, &admitted, most * OVERSAMPLE);
+        let dense = self.dense.query(&query.vector);
+        let mut slots = self.dense.worth_comparing(&dense, &admitted.slots, most, self.exact_up_to);
+        if slots.len() < admitted.slots.len() {
+            slots.extend(lexical.best.iter().map(|(slot, _)| *slot));
+            slots.sort_unstable();
+            slots.dedup();
+        }
+        let found = Found {
+            matches: Vec::new(),
+            term_weights: lexical.weights,
+            mean_length: lexical.mean_length,
+            considered: admitted.slots.len(),
+        };
+        let cosines = self.dense.score(&dense, &slots);
+        let mut sums = cosines;
+        for (slot, score) in &lexical.best {
+            if let Ok(at) = slots.binary_search(slot)
+                && let Some(sum) = sums.get_mut(at)
+            {
+                *sum += score;
+            }
+        }
+        let chosen: Vec<Slot> = best_of(&slots, &sums, most).into_iter().map(|(slot, _)| slot).collect();
+        let matches = self.matches(query, &found, chosen);
+        Ok(Found { matches, ..found })
+    }
+
+    fn score(&self, query: &IndexQuery, filter: &Filter, found: &Found, slots: &[Slot]) -> Result<Vec<Match>> {
+        let passes = |slot: &Slot| self.passes(*slot, filter) && self.lexical.has_all(*slot, &filter.required_terms);
+        Ok(self.matches(query, found, slots.iter().copied().filter(passes).collect()))
+    }
+
+    fn len(&self) -> usize {
+        self.facets.iter().flatten().count()
+    }
+}

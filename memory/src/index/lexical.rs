@@ -1,0 +1,320 @@
+//! Lexical search: an inverted index with BM25 over the cubes that a filter lets through.
+//!
+//! How rare a word is, is counted inside the filter. Counted over the whole space it would let a caller learn from the
+//! scores of what they may read that a word stands in what they may not.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::dense::best_of;
+use crate::graph::Slot;
+
+/// How soon more of the same word stops to count.
+const K1: f32 = 0.9;
+/// How much a long text is held back.
+const B: f32 = 0.4;
+
+type TermId = u32;
+
+#[derive(Debug, Clone, Copy)]
+struct Posting {
+    slot: Slot,
+    count: u16,
+}
+
+/// Which terms stand in which slot, both ways.
+#[derive(Debug, Clone, Default)]
+pub(super) struct InvertedIndex {
+    ids: HashMap<Box<str>, TermId>,
+    postings: Vec<Vec<Posting>>,
+    slots: Vec<SlotTerms>,
+}
+
+/// The terms of one slot, in the order of their ids.
+#[derive(Debug, Clone, Default)]
+struct SlotTerms {
+    terms: Box<[(TermId, u16)]>,
+    length: u32,
+}
+
+/// The slots that a filter lets through, as a list and as a set.
+pub(super) struct Admitted {
+    pub(super) slots: Vec<Slot>,
+    bits: Vec<u64>,
+}
+
+impl Admitted {
+    /// Admits the given slots out of `total`. They come in rising order.
+    pub(super) fn new(slots: impl Iterator<Item = Slot>, total: usize) -> Self {
+        let mut bits = vec![0_u64; total.div_ceil(64)];
+        let slots: Vec<Slot> = slots.collect();
+        for slot in &slots {
+            if let Some(word) = bits.get_mut(*slot as usize / 64) {
+                *word |= 1 << (slot % 64);
+            }
+        }
+        Self { slots, bits }
+    }
+
+    pub(super) fn contains(&self, slot: Slot) -> bool {
+        self.bits.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
+    }
+}
+
+/// What the lexical pass found.
+pub(super) struct LexicalFound {
+    /// Slot and score of the best, without order; only slots that have a word of the question.
+    pub(super) best: Vec<(Slot, f32)>,
+    /// What each term adds at most, so that a cube that has all of them again and again comes near 1.
+    pub(super) weights: Vec<f32>,
+    pub(super) mean_length: f32,
+}
+
+impl InvertedIndex {
+    /// Puts the terms of a slot in, in place of those before.
+    pub(super) fn put(&mut self, slot: Slot, terms: &[(String, u16)], length: u32) {
+        self.remove(slot);
+        let mut ids: Vec<(TermId, u16)> = terms.iter().map(|(term, count)| (self.id_of(term), *count)).collect();
+        ids.sort_unstable();
+        ids.dedup_by_key(|(id, _)| *id);
+        for &(id, count) in &ids {
+            let Some(postings) = self.postings.get_mut(id as usize) else { continue };
+            let posting = Posting { slot, count };
+            match postings.last() {
+                Some(last) if last.slot >= slot => {
+                    let at = postings.partition_point(|posting| posting.slot < slot);
+                    postings.insert(at, posting);
+                }
+                _ => postings.push(posting),
+            }
+        }
+        if self.slots.len() <= slot as usize {
+            self.slots.resize(slot as usize + 1, SlotTerms::default());
+        }
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            *entry = SlotTerms { terms: ids.into(), length };
+        }
+    }
+
+    /// Takes a slot's terms out.
+    pub(super) fn remove(&mut self, slot: Slot) {
+        let Some(entry) = self.slots.get_mut(slot as usize) else { return };
+        for (id, _) in std::mem::take(entry).terms {
+            let Some(postings) = self.postings.get_mut(id as usize) else { continue };
+            let at = postings.partition_point(|posting| posting.slot < slot);
+            if postings.get(at).is_some_and(|posting| posting.slot == slot) {
+                postings.remove(at);
+            }
+        }
+    }
+
+    /// Returns the slots that have all of the terms, or none when one of them is unknown.
+    pub(super) fn with_all(&self, terms: &[String]) -> Vec<Slot> {
+        let mut lists: Vec<&[Posting]> = Vec::with_capacity(terms.len());
+        for term in terms {
+            match self.ids.get(term.as_str()).and_then(|&id| self.postings.get(id as usize)) {
+                Some(postings) => lists.push(postings),
+                None => return Vec::new(),
+            }
+        }
+        lists.sort_by_key(|postings| postings.len());
+        let Some((shortest, others)) = lists.split_first() else { return Vec::new() };
+        let in_all = |slot: Slot| {
+            others.iter().all(|postings| postings.binary_search_by_key(&slot, |posting| posting.slot).is_ok())
+        };
+        shortest.iter().map(|posting| posting.slot).filter(|&slot| in_all(slot)).collect()
+    }
+
+    /// Returns whether the slot has all of the terms.
+    pub(super) fn has_all(&self, slot: Slot, terms: &[String]) -> bool {
+        let Some(entry) = self.slots.get(slot as usize) else { return false };
+        let has = |term: &String| {
+            self.ids.get(term.as_str()).is_some_and(|id| entry.terms.binary_search_by_key(id, |(id, _)| *id).is_ok())
+        };
+        terms.iter().all(has)
+    }
+
+    /// Finds the `most` best of what is admitted. Scores lie between 0 and 1.
+    pub(super) fn search(&self, terms: &[String], admitted: &Admitted, most: usize) -> LexicalFound {
+        let lengths: u64 = admitted.slots.iter().map(|&slot| u64::from(self.length(slot))).sum();
+        let mean_length = (lengths as f32 / admitted.slots.len().max(1) as f32).max(1.0);
+        let inside: Vec<Vec<Posting>> = terms.iter().map(|term| self.admitted_postings(term, admitted)).collect();
+        let weights = weights(inside.iter().map(Vec::len), admitted.slots.len());
+        let mut scores = vec![0.0_f32; self.slots.len()];
+        let mut touched = Vec::new();
+        for (postings, weight) in inside.iter().zip(&weights) {
+            for posting in postings {
+                if let Some(total) = scores.get_mut(posting.slot as usize) {
+                    if *total == 0.0 {
+                        touched.push(posting.slot);
+                    }
+                    *total += weight * saturation(posting.count, self.length(posting.slot), mean_length);
+                }
+            }
+        }
+        let scored: Vec<f32> = touched.iter().map(|&slot| scores.get(slot as usize).copied().unwrap_or(0.0)).collect();
+        LexicalFound { best: best_of(&touched, &scored, most), weights, mean_length }
+    }
+
+    fn admitted_postings(&self, term: &str, admitted: &Admitted) -> Vec<Posting> {
+        let postings = self.ids.get(term).and_then(|&id| self.postings.get(id as usize));
+        postings.into_iter().flatten().filter(|posting| admitted.contains(posting.slot)).copied().collect()
+    }
+
+    /// Scores one slot with the weights that a search returned.
+    pub(super) fn score(&self, terms: &[String], weights: &[f32], mean_length: f32, slot: Slot) -> f32 {
+        let Some(entry) = self.slots.get(slot as usize) else { return 0.0 };
+        let of_term = |(term, weight): (&String, &f32)| {
+            let id = self.ids.get(term.as_str())?;
+            let at = entry.terms.binary_search_by_key(id, |(id, _)| *id).ok()?;
+            let (_, count) = entry.terms.get(at)?;
+            Some(weight * saturation(*count, entry.length, mean_length))
+        };
+        terms.iter().zip(weights).filter_map(of_term).sum()
+    }
+
+    fn length(&self, slot: Slot) -> u32 {
+        self.slots.get(slot as usize).map_or(0, |entry| entry.length)
+    }
+
+    fn id_of(&mut self, term: &str) -> TermId {
+        if let Some(&id) = self.ids.get(term) {
+            return id;
+        }
+        let id = self.postings.len() as TermId;
+        self.ids.insert(term.into(), id);
+        self.postings.push(Vec::new());
+        id
+    }
+
+    /// Returns all that must be stored, flat.
+    pub(super) fn to_flat(&self) -> FlatTerms {
+        let mut terms = vec![String::new(); self.ids.len()];
+        for (term, &id) in &self.ids {
+            if let Some(place) = terms.get_mut(id as usize) {
+                *place = term.to_string();
+            }
+        }
+        let mut flat = FlatTerms { terms, ..FlatTerms::default() };
+        for slot in &self.slots {
+            flat.lengths.push((slot.terms.len() as u32, slot.length));
+            flat.pairs.extend_from_slice(&slot.terms);
+        }
+        flat
+    }
+
+    /// Puts together what [`InvertedIndex::to_flat`] took apart, or none when it does not fit together.
+    pub(super) fn from_flat(flat: FlatTerms) -> Option<Self> {
+        let mut index = Self { postings: vec![Vec::new(); flat.terms.len()], ..Self::default() };
+        for (id, term) in flat.terms.into_iter().enumerate() {
+            index.ids.insert(term.into(), id as TermId);
+        }
+        let mut rest = flat.pairs.as_slice();
+        for (slot, (count, length)) in flat.lengths.into_iter().enumerate() {
+            let (terms, after) = rest.split_at_checked(count as usize)?;
+            rest = after;
+            for &(id, count) in terms {
+                index.postings.get_mut(id as usize)?.push(Posting { slot: slot as Slot, count });
+            }
+            index.slots.push(SlotTerms { terms: terms.into(), length });
+        }
+        (rest.is_empty() && index.ids.len() == index.postings.len()).then_some(index)
+    }
+}
+
+/// An inverted index as it is stored: which term has which number, and each slot's terms one after the other.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct FlatTerms {
+    terms: Vec<String>,
+    /// For each slot, its number of terms and its length in words.
+    lengths: Vec<(u32, u32)>,
+    pairs: Vec<(TermId, u16)>,
+}
+
+/// Returns what each term adds at most: its rarity, over that of all terms that occur. A term that does not occur has 0.
+fn weights(holders: impl Iterator<Item = usize>, total: usize) -> Vec<f32> {
+    let rarities: Vec<f32> =
+        holders.map(|with_term| if with_term > 0 { rarity(with_term, total) } else { 0.0 }).collect();
+    let sum: f32 = rarities.iter().sum();
+    rarities.into_iter().map(|rarity| if sum > 0.0 { rarity / sum } else { 0.0 }).collect()
+}
+
+/// BM25's inverse document frequency, in the form that is never negative.
+pub(crate) fn rarity(holders: usize, total: usize) -> f32 {
+    let (holders, total) = (holders as f32, total.max(holders) as f32);
+    (1.0 + (total - holders + 0.5) / (holders + 0.5)).ln()
+}
+
+/// BM25's share of a term's weight that a text earns by having it `count` times: below 1, however often.
+fn saturation(count: u16, length: u32, mean_length: f32) -> f32 {
+    let count = f32::from(count);
+    count / (count + K1 * (1.0 - B + B * length as f32 / mean_length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(texts: &[&str]) -> InvertedIndex {
+        let mut index = InvertedIndex::default();
+        for (slot, text) in texts.iter().enumerate() {
+            put(&mut index, slot as Slot, text);
+        }
+        index
+    }
+
+    fn put(index: &mut InvertedIndex, slot: Slot, text: &str) {
+        let mut counts: HashMap<&str, u16> = HashMap::new();
+        text.split(' ').for_each(|word| *counts.entry(word).or_default() += 1);
+        let terms: Vec<_> = counts.into_iter().map(|(word, count)| (word.to_owned(), count)).collect();
+        index.put(slot, &terms, text.split(' ').count() as u32);
+    }
+
+    fn terms(words: &str) -> Vec<String> {
+        words.split(' ').map(str::to_owned).collect()
+    }
+
+    fn found(index: &InvertedIndex, words: &str, admitted: &[Slot]) -> Vec<Slot> {
+        let mut best = index.search(&terms(words), &Admitted::new(admitted.iter().copied(), 8), 10).best;
+        best.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        best.into_iter().map(|(slot, _)| slot).collect()
+    }
+
+    #[test]
+    fn rare_words_count_more_and_updates_are_seen_at_once() {
+        let mut index = index(&["red boat", "red house", "blue house", "red sky"]);
+        assert_eq!(found(&index, "red boat", &[0, 1, 2, 3]), [0, 1, 3]);
+        put(&mut index, 0, "green hill");
+        assert_eq!(found(&index, "red boat", &[0, 1, 2, 3]), [1, 3]);
+        index.remove(1);
+        assert_eq!(found(&index, "red boat", &[0, 1, 2, 3]), [3]);
+        let again = InvertedIndex::from_flat(index.to_flat()).unwrap();
+        assert_eq!(found(&again, "green house", &[0, 2]), [0, 2]);
+    }
+
+    #[test]
+    fn what_is_not_admitted_changes_no_score() {
+        let small = index(&["red boat", "red house"]);
+        let large = index(&["red boat", "red house", "red red red", "boat"]);
+        let score = |index: &InvertedIndex| {
+            let mut best = index.search(&terms("red boat"), &Admitted::new(0..2, 4), 10).best;
+            best.sort_by_key(|(slot, _)| *slot);
+            best
+        };
+        assert_eq!(score(&small), score(&large));
+    }
+
+    #[test]
+    fn single_scores_equal_searched_scores() {
+        let index = index(&["red boat on the sea", "red house", "blue house"]);
+        let query = terms("red sea moon");
+        let found = index.search(&query, &Admitted::new(0..3, 3), 10);
+        for (slot, score) in found.best {
+            assert_eq!(index.score(&query, &found.weights, found.mean_length, slot), score);
+            assert!(score > 0.0 && score < 1.0);
+        }
+        assert_eq!(index.with_all(&["red".into(), "house".into()]), [1]);
+        assert!(index.with_all(&["red".into(), "moon".into()]).is_empty());
+    }
+}

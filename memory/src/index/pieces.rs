@@ -1,0 +1,250 @@
+//! Coverage: how well each part of a question is met by what a cube says, also in other words.
+//!
+//! Every cube's word pieces are kept beside the graph. A piece of the question is met by the nearest piece of the cube, so
+//! "boat" is met by "vessel", and met once, however often either is said. That makes coverage the thing to spread along
+//! links: what a question's parts need may stand in two neighbouring cubes.
+
+use std::collections::HashMap;
+
+use super::filter::{ClassId, ClassSet};
+use super::lexical::rarity;
+use crate::embed::{BuiltinEmbedder, Piece};
+use crate::english::{each_word, is_first_person, is_time_word};
+use crate::graph::Slot;
+
+/// Cosine of two pieces up to which they have nothing to do with each other. Anything from 0.2 to 0.5 serves as well.
+const UNRELATED_UP_TO: f32 = 0.4;
+
+/// Most pieces of a question that are looked for, and most of a cube that are kept.
+const QUESTION_PIECES: usize = 64;
+const CUBE_PIECES: usize = 1024;
+
+/// What the words of a text show at a glance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct TextMarks {
+    /// It asks something.
+    pub(crate) asks: bool,
+    /// It speaks of time.
+    pub(crate) tells_time: bool,
+    /// Its speaker speaks of themselves.
+    pub(crate) first_person: bool,
+}
+
+impl TextMarks {
+    pub(crate) fn of(text: &str) -> Self {
+        let mut marks = Self { asks: text.contains('?'), ..Self::default() };
+        each_word(text, |word| {
+            marks.tells_time |= is_time_word(word);
+            marks.first_person |= is_first_person(word);
+        });
+        marks
+    }
+}
+
+/// The word pieces of all cubes, both ways.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PieceIndex {
+    holders: Vec<Vec<Slot>>,
+    slots: Vec<Option<SlotPieces>>,
+    /// Cubes of each access class.
+    class_sizes: Vec<usize>,
+}
+
+/// What is kept of one cube.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct SlotPieces {
+    class: ClassId,
+    marks: TextMarks,
+    pieces: Box<[Piece]>,
+}
+
+impl PieceIndex {
+    /// Puts a cube's pieces in, in place of those before.
+    pub(crate) fn put(&mut self, slot: Slot, class: ClassId, marks: TextMarks, mut pieces: Vec<Piece>) {
+        self.remove(slot);
+        pieces.truncate(CUBE_PIECES);
+        for &piece in &pieces {
+            let piece = usize::from(piece);
+            if self.holders.len() <= piece {
+                self.holders.resize(piece + 1, Vec::new());
+            }
+            if let Some(holders) = self.holders.get_mut(piece) {
+                let at = if holders.last().is_none_or(|last| *last < slot) {
+                    holders.len()
+                } else {
+                    holders.partition_point(|other| *other < slot)
+                };
+                holders.insert(at, slot);
+            }
+        }
+        let (at, class_at) = (slot as usize, class as usize);
+        if self.slots.len() <= at {
+            self.slots.resize(at + 1, None);
+        }
+        if self.class_sizes.len() <= class_at {
+            self.class_sizes.resize(class_at + 1, 0);
+        }
+        if let Some(size) = self.class_sizes.get_mut(class_at) {
+            *size += 1;
+        }
+        if let Some(place) = self.slots.get_mut(at) {
+            *place = Some(SlotPieces { class, marks, pieces: pieces.into() });
+        }
+    }
+
+    /// Takes a cube out.
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        let Some(SlotPieces { class, pieces, .. }) = self.slots.get_mut(slot as usize).and_then(Option::take) else {
+            return;
+        };
+        for piece in pieces {
+            if let Some(holders) = self.holders.get_mut(usize::from(piece)) {
+                let at = holders.partition_point(|other| *other < slot);
+                if holders.get(at) == Some(&slot) {
+                    holders.remove(at);
+                }
+            }
+        }
+        if let Some(size) = self.class_sizes.get_mut(class as usize) {
+            *size = size.saturating_sub(1);
+        }
+    }
+
+    /// Returns what the text of a cube shows at a glance.
+    pub(crate) fn marks(&self, slot: Slot) -> TextMarks {
+        self.pieces_of(slot).map_or_else(TextMarks::default, |kept| kept.marks)
+    }
+
+    /// Returns how rare each piece is among the cubes of the given classes. Others are not counted, for the same reason
+    /// as in lexical search.
+    pub(crate) fn rarities(&self, pieces: &[Piece], classes: &ClassSet) -> HashMap<Piece, f32> {
+        let sizes = self.class_sizes.iter().zip(0..);
+        let total = sizes.filter(|(_, class)| classes.contains(*class)).map(|(size, _)| size).sum();
+        let readable = |slot: &&Slot| self.pieces_of(**slot).is_some_and(|kept| classes.contains(kept.class));
+        let everything_readable = total == self.class_sizes.iter().sum::<usize>();
+        let count = |piece: Piece| {
+            let holders = self.holders.get(usize::from(piece)).map_or(&[][..], Vec::as_slice);
+            if everything_readable { holders.len() } else { holders.iter().filter(readable).count() }
+        };
+        pieces.iter().map(|&piece| (piece, rarity(count(piece), total))).collect()
+    }
+
+    /// Returns how well each of `slots` covers each piece of the question.
+    pub(crate) fn coverage(
+        &self,
+        meaning: &BuiltinEmbedder,
+        question: &[Piece],
+        rarities: &HashMap<Piece, f32>,
+        slots: impl Iterator<Item = Slot> + Clone,
+    ) -> Coverage {
+        let question: Vec<Piece> = question.iter().copied().take(QUESTION_PIECES).collect();
+        let rarity = |piece: &Piece| rarities.get(piece).copied().unwrap_or(0.0);
+        let sum: f32 = question.iter().map(rarity).sum();
+        let weights: Vec<f32> = question.iter().map(|piece| rarity(piece) / sum.max(f32::MIN_POSITIVE)).collect();
+        // Each distinct piece is compared once, however many cubes have it.
+        let mut places: HashMap<Piece, usize> = HashMap::new();
+        let mut distinct: Vec<u32> = Vec::new();
+        for piece in slots.clone().filter_map(|slot| self.pieces_of(slot)).flat_map(|kept| kept.pieces.iter()) {
+            places.entry(*piece).or_insert_with(|| {
+                distinct.push(u32::from(*piece));
+                distinct.len() - 1
+            });
+        }
+        let mut met: Vec<Vec<f32>> = Vec::with_capacity(question.len());
+        for piece in &question {
+            let mut cosines = Vec::new();
+            meaning.similarities(*piece, &distinct, &mut cosines);
+            cosines
+                .iter_mut()
+                .for_each(|cosine| *cosine = if *cosine > UNRELATED_UP_TO { *cosine * *cosine } else { 0.0 });
+            met.push(cosines);
+        }
+        let mut rows = HashMap::new();
+        let mut values = Vec::new();
+        for slot in slots {
+            let Some(kept) = self.pieces_of(slot) else { continue };
+            rows.insert(slot, values.len());
+            let at: Vec<usize> = kept.pieces.iter().filter_map(|piece| places.get(piece).copied()).collect();
+            for met in &met {
+                values.push(at.iter().filter_map(|&at| met.get(at)).fold(0.0_f32, |best, &value| best.max(value)));
+            }
+        }
+        Coverage { weights, rows, values }
+    }
+
+    fn pieces_of(&self, slot: Slot) -> Option<&SlotPieces> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    /// Returns what must be stored.
+    pub(crate) fn slots(&self) -> &[Option<SlotPieces>] {
+        &self.slots
+    }
+
+    /// Makes the index of what was stored.
+    pub(crate) fn from_slots(slots: Vec<Option<SlotPieces>>) -> Self {
+        let mut index = Self::default();
+        for (slot, kept) in slots.into_iter().enumerate() {
+            if let Some(SlotPieces { class, marks, pieces }) = kept {
+                index.put(slot as Slot, class, marks, pieces.into_vec());
+            }
+        }
+        index
+    }
+}
+
+/// How well cubes cover the pieces of a question, each from 0 to 1.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Coverage {
+    /// What each piece counts; together 1.
+    pub(crate) weights: Vec<f32>,
+    rows: HashMap<Slot, usize>,
+    values: Vec<f32>,
+}
+
+impl Coverage {
+    /// Returns how well a cube covers each piece, or nothing for a cube that was not looked at.
+    pub(crate) fn of(&self, slot: Slot) -> Option<&[f32]> {
+        let start = *self.rows.get(&slot)?;
+        self.values.get(start..start + self.weights.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embed::builtin;
+
+    #[test]
+    fn other_words_cover_too_and_hidden_cubes_count_for_nothing() {
+        let meaning = builtin().unwrap();
+        let mut index = PieceIndex::default();
+        let texts = [("the dog slept", 0), ("a puppy in the garden", 0), ("the invoice is due", 0), ("dog dog dog", 1)];
+        for (slot, (text, class)) in texts.iter().enumerate() {
+            index.put(slot as Slot, *class, TextMarks::of(text), meaning.pieces(text));
+        }
+        let question = meaning.pieces("dog");
+        let classes = ClassSet::from_iter([0]);
+        let rarities = index.rarities(&question, &classes);
+        assert_eq!(rarities[&question[0]], rarity(1, 3));
+        let coverage = index.coverage(&meaning, &question, &rarities, 0..3);
+        let covered: Vec<f32> = (0..3).map(|slot| coverage.of(slot).unwrap()[0]).collect();
+        assert!(covered[0] > 0.99 && covered[1] > 0.3 && covered[2] == 0.0, "{covered:?}");
+        assert!(coverage.of(3).is_none());
+
+        index.put(0, 1, TextMarks::default(), meaning.pieces("the boat"));
+        assert_eq!(index.rarities(&question, &classes)[&question[0]], rarity(0, 2));
+        let again = PieceIndex::from_slots(index.slots().to_vec());
+        assert_eq!(
+            again.rarities(&question, &ClassSet::from_iter([0, 1])),
+            index.rarities(&question, &ClassSet::from_iter([0, 1]))
+        );
+    }
+
+    #[test]
+    fn marks_are_seen() {
+        let marks = TextMarks::of("When did I go? Last Friday.");
+        assert_eq!(marks, TextMarks { asks: true, tells_time: true, first_person: true });
+        assert_eq!(TextMarks::of("The boat is red."), TextMarks::default());
+    }
+}

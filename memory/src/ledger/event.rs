@@ -1,0 +1,58 @@
+//! Events: what can happen in a space.
+
+use serde::Serialize;
+
+use crate::cube::{CubeId, Digest, Header, PrincipalId, SpaceName, State, UseSignal};
+use crate::embed::EmbedderId;
+use crate::graph::Link;
+use crate::time::Timestamp;
+
+/// One entry of the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    /// Its place in the ledger, counted from 0.
+    pub sequence: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// Who caused it.
+    pub principal: PrincipalId,
+    /// The digest of the event before it; zeros for the first.
+    pub previous: Digest,
+    /// What happened.
+    pub change: Change,
+}
+
+/// What an event says has happened.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// The space began; always the first event and never again.
+    SpaceCreated {
+        /// The space's name.
+        name: SpaceName,
+        /// The embedder of its index.
+        embedder: EmbedderId,
+    },
+    /// A cube got its first or its next version. The body stands beside the event.
+    CubeStored(Box<Header>),
+    /// Two cubes were linked.
+    Linked(Link),
+    /// A link was taken away.
+    Unlinked(Link),
+    /// A cube went to another state.
+    StateChanged {
+        /// The cube.
+        cube: CubeId,
+        /// Its state from now on.
+        state: State,
+        /// Why.
+        reason: String,
+    },
+    /// All vectors were made again with another embedder.
+    EmbedderChanged {
+        /// The embedder of the index from now on.
+        embedder: EmbedderId,
+    },
+    /// Cubes were used.
+    CubesUsed(Vec<(CubeId, UseSignal)>),
+}

@@ -1,0 +1,273 @@
+//! Ranking: candidates around the best matches, each with its features and the links by which it gained.
+
+use std::collections::HashMap;
+
+use super::call::{AskedTime, Intent, MemoryCall};
+use super::features::{AROUND_SEED, BACK, Feature, NEAR, SEEDS, Weights};
+use crate::cube::SemanticType;
+use crate::embed::{BuiltinEmbedder, Embedder, Piece};
+use crate::error::Result;
+use crate::graph::{Direction, Edge, LinkKind, Slot};
+use crate::index::{CandidateIndex, Coverage, Filter, Found, IndexQuery, Match};
+use crate::time::{Timestamp, Window};
+use crate::vault::Projection;
+
+/// A candidate with its reasons.
+#[derive(Debug, Clone)]
+pub(super) struct Ranked {
+    pub(super) slot: Slot,
+    pub(super) score: f32,
+    /// What each feature contributed.
+    pub(super) features: Vec<(Feature, f32)>,
+    /// The links by which it gained, and how much.
+    pub(super) path: Vec<(Edge, f32)>,
+}
+
+/// What is asked, as the rank sees it.
+pub(super) struct Question<'a> {
+    pub(super) call: &'a MemoryCall,
+    pub(super) query: IndexQuery,
+    /// The pieces of the question without the names of speakers.
+    pub(super) pieces: Vec<Piece>,
+    pub(super) rarities: HashMap<Piece, f32>,
+    pub(super) filter: Filter,
+}
+
+impl<'a> Question<'a> {
+    /// Reads the call for one space: its terms, its pieces, and its vector weighed by what is rare in there.
+    pub(super) fn new(
+        view: &Projection,
+        call: &'a MemoryCall,
+        filter: Filter,
+        terms: &crate::index::TermReader,
+        embedder: &dyn Embedder,
+        meaning: &BuiltinEmbedder,
+    ) -> Result<Self> {
+        // Who is named is said by `speaker`. As a word, a name finds the turns that address somebody, not their own.
+        let names: Vec<String> =
+            call.entities.iter().flat_map(|name| name.split_whitespace()).map(str::to_lowercase).collect();
+        let of_names: Vec<Piece> = names.iter().flat_map(|name| meaning.pieces(name)).collect();
+        let all = meaning.pieces(&call.question);
+        let rarities = view.pieces.rarities(&all, &filter.classes);
+        let rarity = |piece: Piece| rarities.get(&piece).copied().unwrap_or(0.0);
+        let vector = embedder.embed_question(&call.question, &rarity)?;
+        let terms = terms.question(&call.question, |word| names.iter().any(|name| name == word));
+        let pieces = all.into_iter().filter(|piece| !of_names.contains(piece)).collect();
+        Ok(Self { call, query: IndexQuery { vector, terms }, pieces, rarities, filter })
+    }
+}
+
+/// Finds the best matches of a space.
+pub(super) fn find(view: &Projection, question: &Question<'_>) -> Result<Found> {
+    view.index.search(&question.query, &question.filter, SEEDS)
+}
+
+/// Ranks what was found together with what stands around it, best first.
+pub(super) fn rank(
+    view: &Projection,
+    question: &Question<'_>,
+    found: &Found,
+    meaning: &BuiltinEmbedder,
+    weights: &Weights,
+) -> Result<Vec<Ranked>> {
+    let surroundings = Surroundings::of(view, question, found)?;
+    let covering = surroundings.matches.keys().copied();
+    let coverage = view.pieces.coverage(meaning, &question.pieces, &question.rarities, covering);
+    let candidates =
+        Candidates { view, question, coverage, best_of_session: surroundings.best_of_session(view), surroundings };
+    let mut ranked: Vec<Ranked> =
+        candidates.surroundings.candidates.iter().map(|&slot| candidates.judge(slot, weights)).collect();
+    // Of equals the earlier one is first, so that the order is the same every time.
+    ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.slot.cmp(&b.slot)));
+    Ok(ranked)
+}
+
+/// The best matches and what stands around them, as far as the filter lets through.
+struct Surroundings {
+    candidates: Vec<Slot>,
+    /// All that is looked at: candidates, and what they gain from.
+    matches: HashMap<Slot, Match>,
+}
+
+impl Surroundings {
+    fn of(view: &Projection, question: &Question<'_>, found: &Found) -> Result<Self> {
+        let mut matches: HashMap<Slot, Match> = found.matches.iter().map(|found| (found.slot, *found)).collect();
+        let seeds: Vec<Slot> = found.matches.iter().map(|found| found.slot).collect();
+        let (before, after) = AROUND_SEED;
+        let mut candidates = seeds.clone();
+        candidates.extend(seeds.iter().flat_map(|&seed| around(view, seed, before, after)));
+        candidates.sort_unstable();
+        candidates.dedup();
+        let mut looked_at = candidates.clone();
+        looked_at.extend(candidates.iter().flat_map(|&slot| around(view, slot, BACK.before, NEAR.after)));
+        let linked = |slot: Slot| {
+            view.graph.edges(slot).filter(|edge| edge.kind != LinkKind::Follows).map(|edge| edge.slot).take(16)
+        };
+        looked_at.extend(candidates.iter().flat_map(|&slot| linked(slot)));
+        looked_at.sort_unstable();
+        looked_at.dedup();
+        looked_at.retain(|slot| !matches.contains_key(slot));
+        let others = view.index.score(&question.query, &question.filter, found, &looked_at)?;
+        matches.extend(others.into_iter().map(|other| (other.slot, other)));
+        candidates.retain(|slot| matches.contains_key(slot));
+        Ok(Self { candidates, matches })
+    }
+
+    fn own(&self, slot: Slot) -> f32 {
+        self.matches.get(&slot).map_or(0.0, |found| found.lexical + found.dense)
+    }
+
+    fn best_of_session(&self, view: &Projection) -> HashMap<u32, f32> {
+        let mut best: HashMap<u32, f32> = HashMap::new();
+        for &slot in &self.candidates {
+            if let Some(session) = view.head(slot).and_then(|head| head.session) {
+                let own = self.own(slot);
+                best.entry(session).and_modify(|most| *most = most.max(own)).or_insert(own);
+            }
+        }
+        best
+    }
+}
+
+fn around(view: &Projection, slot: Slot, before: usize, after: usize) -> impl Iterator<Item = Slot> + '_ {
+    let earlier = view.graph.chain(slot, Direction::Forward, before);
+    earlier.chain(view.graph.chain(slot, Direction::Backward, after)).map(|edge| edge.slot)
+}
+
+struct Candidates<'a> {
+    view: &'a Projection,
+    question: &'a Question<'a>,
+    surroundings: Surroundings,
+    coverage: Coverage,
+    best_of_session: HashMap<u32, f32>,
+}
+
+impl Candidates<'_> {
+    fn judge(&self, slot: Slot, weights: &Weights) -> Ranked {
+        let (view, call) = (self.view, self.question.call);
+        let mut features: Vec<(Feature, f32)> = Vec::with_capacity(Feature::ALL.len());
+        let mut add = |feature: Feature, value: f32| {
+            if value != 0.0 {
+                features.push((feature, value * weights.of(feature)));
+            }
+        };
+        let own = self.surroundings.matches.get(&slot);
+        add(Feature::Lexical, own.map_or(0.0, |own| own.lexical));
+        add(Feature::Dense, own.map_or(0.0, |own| own.dense));
+        let covers = |slot: Slot| self.coverage.of(slot);
+        let near = view.graph.spread_to(slot, &NEAR, &self.coverage.weights, covers);
+        let back = view.graph.spread_to(slot, &BACK, &self.coverage.weights, covers);
+        add(Feature::Near, near.total(&self.coverage.weights));
+        add(Feature::Back, back.total(&self.coverage.weights));
+        let before = view.graph.chain(slot, Direction::Forward, 1).next();
+        if let Some(before) = before.filter(|before| view.pieces.marks(before.slot).asks) {
+            add(Feature::Reply, self.surroundings.own(before.slot));
+        }
+        let marks = view.pieces.marks(slot);
+        if let Some(head) = view.head(slot) {
+            let best = head.session.and_then(|session| self.best_of_session.get(&session)).copied();
+            add(Feature::Session, best.unwrap_or_else(|| self.surroundings.own(slot)));
+            let speaker = head.speaker.and_then(|speaker| view.speakers.name(speaker));
+            add(Feature::Speaker, f32::from(speaker.is_some() && speaker == call.subject.as_deref()));
+            let date = call.times.iter().map(|asked| near_in_time(asked, head.observed)).fold(0.0, f32::max);
+            add(Feature::Date, date);
+            add(Feature::Time, f32::from(call.intent == Intent::Time && marks.tells_time));
+            let opens = head.semantic == SemanticType::Message
+                && head.session.is_some()
+                && view.graph.chain(slot, Direction::Forward, 2).count() < 2;
+            add(Feature::Opening, f32::from(opens));
+        }
+        add(Feature::FirstPerson, f32::from(marks.first_person));
+        add(Feature::Superseded, f32::from(superseded_by(view, slot).is_some()));
+        features.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+        let score = features.iter().map(|(_, part)| part).sum();
+        Ranked { slot, score, features, path: gained(near.given, back.given, weights) }
+    }
+}
+
+/// Returns the links by which a cube gained, the largest gain first.
+fn gained(near: Vec<(Edge, f32)>, back: Vec<(Edge, f32)>, weights: &Weights) -> Vec<(Edge, f32)> {
+    let mut path: Vec<(Edge, f32)> = near.into_iter().map(|(edge, gain)| (edge, gain * weights.near)).collect();
+    for (edge, gain) in back {
+        match path.iter_mut().find(|(other, _)| *other == edge) {
+            Some((_, total)) => *total += gain * weights.back,
+            None => path.push((edge, gain * weights.back)),
+        }
+    }
+    path.sort_by(|a, b| b.1.total_cmp(&a.1));
+    path
+}
+
+/// Returns the cube that holds in place of the one in `slot`.
+pub(super) fn superseded_by(view: &Projection, slot: Slot) -> Option<Slot> {
+    let by = |edge: &Edge| edge.kind == LinkKind::Supersedes && edge.direction == Direction::Backward;
+    view.graph.edges(slot).find(by).map(|edge| edge.slot)
+}
+
+const DAY_MILLIS: i64 = 24 * 3600 * 1000;
+
+/// Returns how near `observed` is to an asked time: 1 inside, less in the days after it, in which people tell of it, and
+/// little in the days before a single day, in which they plan it.
+fn near_in_time(asked: &AskedTime, observed: Timestamp) -> f32 {
+    let near = |window: Window| -> f32 {
+        if window.contains(observed) {
+            return 1.0;
+        }
+        let of_days = match (window.from, window.until) {
+            (Some(from), Some(until)) => until.as_millis() - from.as_millis() <= 2 * DAY_MILLIS,
+            _ => false,
+        };
+        let days_after = window.until.map(|until| (observed.as_millis() - until.as_millis()) / DAY_MILLIS);
+        let days_before = window.from.map(|from| (from.as_millis() - observed.as_millis()) / DAY_MILLIS);
+        match (days_after, days_before) {
+            (Some(0..7), _) if of_days => 0.5,
+            (Some(0..=10), _) if !of_days && window.until.is_some_and(|until| until <= observed) => 0.5,
+            (_, Some(0..7)) if of_days && window.from.is_some_and(|from| observed < from) => 0.25,
+            _ => 0.0,
+        }
+    };
+    if !asked.any_year {
+        return near(asked.window);
+    }
+    let year = observed.to_civil().year();
+    // Last year's too: what was in December is told of in January.
+    [year, year - 1].into_iter().map(|year| near(in_year(asked.window, year))).fold(0.0, f32::max)
+}
+
+/// Moves a window to another year.
+fn in_year(window: Window, year: i16) -> Window {
+    let Some(from) = window.from else { return window };
+    let years = year - from.to_civil().year();
+    let moved = |at: Timestamp| {
+        let span = jiff::Span::new().try_years(years);
+        span.and_then(|span| at.to_civil().checked_add(span)).map(Timestamp::from_civil).unwrap_or(at)
+    };
+    Window { from: Some(moved(from)), until: window.until.map(moved) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_near_or_not() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let day = Window::between(at("2023-05-07"), at("2023-05-08"));
+        let month = Window::between(at("2023-12-01"), at("2024-01-01"));
+        for (window, any_year, observed, expect) in [
+            (day, false, "2023-05-07T18:00", 1.0),
+            (day, false, "2023-05-12", 0.5),
+            (day, false, "2023-05-20", 0.0),
+            (day, false, "2023-05-03", 0.25),
+            (day, false, "2022-05-07", 0.0),
+            (day, true, "2022-05-07", 1.0),
+            (month, false, "2024-01-05", 0.5),
+            (month, true, "2022-01-05", 0.5),
+            (month, true, "2022-12-05", 1.0),
+            (month, false, "2023-11-29", 0.0),
+        ] {
+            let asked = AskedTime { window, any_year };
+            assert_eq!(near_in_time(&asked, at(observed)), expect, "{window:?} {any_year} {observed}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Recall: the whole way from a call to an answer, over one or several spaces.
+
+use std::time::Instant;
+
+use super::call::MemoryCall;
+use super::features::{Feature, Weights};
+use super::pack::{Pack, Packed, estimated_tokens};
+use super::rank::{self, Question, Ranked, superseded_by};
+use super::receipt::{Answer, PathStep, RecallTimes, Receipt};
+use crate::cube::CubeId;
+use crate::embed::builtin;
+use crate::error::{Error, ErrorKind, Result};
+use crate::governance::{Decision, Operation};
+use crate::graph::{Direction, LinkKind};
+use crate::index::{Filter, tag_term};
+use crate::ledger::LedgerReader;
+use crate::limits::Limits;
+use crate::vault::{CubeHead, Projection, Space};
+
+/// Candidates of one space that are kept after ranking, for each memory that is asked for: room for those that say the
+/// same as a better one, are too long, or fail a check.
+const KEPT_PER_MEMORY: usize = 3;
+
+/// Links of a path that stand on a receipt.
+const PATH_STEPS: usize = 3;
+
+/// A ranked candidate with all that its receipt needs from the projection.
+struct Candidate {
+    space: usize,
+    head: CubeHead,
+    ranked: Ranked,
+    path: Vec<PathStep>,
+    superseded_by: Option<CubeId>,
+    decision: Decision,
+}
+
+/// Answers a call from one or several spaces, with one ranking over all.
+///
+/// # Errors
+/// `Invalid` when the call breaks a limit; `Corrupt` when what is stored fails its checks; `Unavailable` when the disk or the
+/// embedder fails.
+pub fn recall(spaces: &[&Space], call: &MemoryCall) -> Result<Answer> {
+    check(spaces, call)?;
+    let weights = Weights::default();
+    let mut times = RecallTimes::default();
+    let mut considered = 0;
+    let mut candidates = Vec::new();
+    for (number, space) in spaces.iter().enumerate() {
+        considered += candidates_of(number, space, call, &weights, &mut candidates, &mut times)?;
+    }
+    candidates.sort_by(|a, b| {
+        let by_score = b.ranked.score.total_cmp(&a.ranked.score);
+        by_score.then(a.space.cmp(&b.space)).then(a.ranked.slot.cmp(&b.ranked.slot))
+    });
+    let started = Instant::now();
+    let (receipts, tokens) = pack(spaces, call, candidates)?;
+    times.pack += micros(started);
+    Ok(Answer { receipts, tokens, considered, times })
+}
+
+fn check(spaces: &[&Space], call: &MemoryCall) -> Result<()> {
+    let Some(space) = spaces.first() else { return Err(Error::invalid("name at least one space to recall from")) };
+    let limits = space.limits();
+    Limits::check("the recall", spaces.len(), limits.spaces_per_recall, "spaces")?;
+    Limits::check("the question", call.question.len(), limits.question_bytes, "bytes")?;
+    Limits::check("the answer", call.memories, limits.answer_memories, "memories")?;
+    Limits::check("the answer", call.tokens, limits.answer_tokens, "tokens")?;
+    if call.question.trim().is_empty() {
+        return Err(Error::invalid("the question is empty; ask something"));
+    }
+    Ok(())
+}
+
+/// Adds the best candidates of one space and returns how many cubes the filter let through.
+fn candidates_of(
+    number: usize,
+    space: &Space,
+    call: &MemoryCall,
+    weights: &Weights,
+    candidates: &mut Vec<Candidate>,
+    times: &mut RecallTimes,
+) -> Result<usize> {
+    let meaning = builtin()?;
+    let policy = space.policy();
+    let started = Instant::now();
+    let view = space.view();
+    let filter = Filter {
+        classes: view.classes_where(|class| policy.decide(&call.caller, Operation::Read, class).allowed),
+        semantic: call.semantic.clone(),
+        required_terms: call.tags.iter().map(|tag| tag_term(tag)).collect(),
+        window: call.window,
+        archived: call.archived,
+    };
+    let question = Question::new(&view, call, filter, space.terms(), space.embedder(), &meaning)?;
+    times.embed += micros(started);
+    let started = Instant::now();
+    let found = rank::find(&view, &question)?;
+    times.find += micros(started);
+    let started = Instant::now();
+    let ranked = rank::rank(&view, &question, &found, &meaning, weights)?;
+    for ranked in ranked.into_iter().take(call.memories.saturating_mul(KEPT_PER_MEMORY)) {
+        // The second check: the class was let through, and still each cube is decided on by itself.
+        let Some((head, class)) = view.head(ranked.slot).zip(view.class(ranked.slot)) else { continue };
+        let decision = policy.decide(&call.caller, Operation::Read, class);
+        if decision.allowed {
+            let by = replaced_by(&view, &ranked, &question.filter);
+            let path = path(&view, &ranked);
+            candidates.push(Candidate { space: number, head: head.clone(), ranked, path, superseded_by: by, decision });
+        }
+    }
+    times.rank += micros(started);
+    Ok(found.considered)
+}
+
+fn path(view: &Projection, ranked: &Ranked) -> Vec<PathStep> {
+    let steps = ranked.path.iter().take(PATH_STEPS);
+    let step = |(edge, gain): &(crate::graph::Edge, f32)| {
+        let from = view.head(edge.slot)?.id;
+        Some(PathStep { from, link: edge.kind, direction: edge.direction, gain: *gain })
+    };
+    steps.filter_map(step).collect()
+}
+
+/// Returns what holds by now in place of a cube, or of what was concluded from it, if the caller may see that.
+fn replaced_by(view: &Projection, ranked: &Ranked, filter: &Filter) -> Option<CubeId> {
+    let concluded = view
+        .graph()
+        .edges(ranked.slot)
+        .filter(|edge| edge.kind == LinkKind::DerivedFrom && edge.direction == Direction::Backward);
+    let by = superseded_by(view, ranked.slot)
+        .or_else(|| concluded.filter_map(|edge| superseded_by(view, edge.slot)).next())?;
+    view.head(by).filter(|head| filter.classes.contains(head.class)).map(|head| head.id)
+}
+
+/// Reads the bodies of the best candidates and fills the budget.
+fn pack(spaces: &[&Space], call: &MemoryCall, candidates: Vec<Candidate>) -> Result<(Vec<Receipt>, usize)> {
+    let ledgers: Vec<LedgerReader> = spaces.iter().map(|space| space.ledger()).collect::<Result<_>>()?;
+    let mut pack = Pack::new(call.memories, call.tokens);
+    let mut receipts: Vec<Receipt> = Vec::new();
+    for candidate in candidates {
+        if pack.is_full() {
+            break;
+        }
+        let Some((space, ledger)) = spaces.get(candidate.space).zip(ledgers.get(candidate.space)) else { continue };
+        let cube = match space.cube_at(ledger, &candidate.head) {
+            // It was erased since the projection was read.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            cube => cube?,
+        };
+        let Some(text) = cube.payload.as_text() else { continue };
+        let tokens = estimated_tokens(text);
+        let mut terms = std::collections::BTreeSet::new();
+        space.terms().each(text, |term| {
+            terms.insert(term.to_owned());
+        });
+        match pack.put(terms, tokens) {
+            Packed::TooLong => {}
+            Packed::SaidBy(other) => {
+                if let Some(receipt) = receipts.get_mut(other) {
+                    receipt.stands_for.push(cube.header.id);
+                }
+            }
+            Packed::In => receipts.push(receipt(space, candidate, &cube.header, text.to_owned(), tokens)),
+        }
+    }
+    Ok((receipts, pack.used_tokens()))
+}
+
+fn receipt(space: &Space, candidate: Candidate, header: &crate::cube::Header, text: String, tokens: usize) -> Receipt {
+    let Candidate { head, ranked, path, superseded_by, decision, .. } = candidate;
+    let features: Vec<(Feature, f32)> = ranked.features;
+    Receipt {
+        space: space.name().clone(),
+        cube: header.id,
+        version: header.version,
+        digest: head.digest,
+        semantic: header.semantic,
+        state: head.state,
+        title: header.title.clone(),
+        text,
+        speaker: header.origin.speaker.clone(),
+        session: header.origin.session.clone(),
+        reference: header.origin.reference.clone(),
+        observed: header.times.observed,
+        valid: header.times.valid,
+        superseded_by,
+        form: "text",
+        tokens,
+        score: ranked.score,
+        features,
+        path,
+        decision,
+        stands_for: Vec::new(),
+    }
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,231 @@
+//! Validation: what a batch may do, given the projection and the batches that are written together with it.
+//!
+//! The writer validates many batches before one commit, so a batch must see those before it that are not applied yet. A
+//! stage holds just what they change. It is one layer over another: a batch that is refused is dropped with its layer.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::cube::{CubeId, Digest, Header, State};
+use crate::error::{Error, Result};
+use crate::governance::{AccessClass, Operation, Policy, Principal};
+use crate::graph::{Link, LinkKind, Slot};
+use crate::ledger::{Change, header_digest};
+use crate::limits::Limits;
+use crate::vault::projection::Projection;
+
+/// A head as it will be.
+#[derive(Debug, Clone)]
+struct StagedHead {
+    digest: Digest,
+    version: u32,
+    state: State,
+    class: AccessClass,
+}
+
+/// What the batches of one layer change.
+#[derive(Debug, Default)]
+struct Layer {
+    slots: HashMap<CubeId, Slot>,
+    heads: HashMap<CubeId, StagedHead>,
+    links: HashMap<(Slot, LinkKind, Slot), bool>,
+    lineage: HashMap<Slot, Vec<Slot>>,
+    lineage_targets: HashSet<Slot>,
+}
+
+/// The projection with what is about to be written.
+pub(super) struct Stage<'a> {
+    projection: &'a Projection,
+    policy: &'a dyn Policy,
+    limits: &'a Limits,
+    accepted: Layer,
+    current: Layer,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(projection: &'a Projection, policy: &'a dyn Policy, limits: &'a Limits) -> Self {
+        Self { projection, policy, limits, accepted: Layer::default(), current: Layer::default() }
+    }
+
+    /// Keeps what the batch at hand has changed.
+    pub(super) fn accept(&mut self) {
+        let batch = std::mem::take(&mut self.current);
+        self.accepted.slots.extend(batch.slots);
+        self.accepted.heads.extend(batch.heads);
+        self.accepted.links.extend(batch.links);
+        self.accepted.lineage_targets.extend(batch.lineage_targets);
+        for (from, to) in batch.lineage {
+            self.accepted.lineage.entry(from).or_default().extend(to);
+        }
+    }
+
+    /// Forgets what the batch at hand has changed.
+    pub(super) fn refuse(&mut self) {
+        self.current = Layer::default();
+    }
+
+    /// Checks one change and takes it in. Returns false when it changes nothing.
+    pub(super) fn admit(&mut self, principal: &Principal, change: &Change) -> Result<bool> {
+        match change {
+            Change::CubeStored(header) => self.admit_cube(principal, header),
+            Change::Linked(link) => self.admit_link(principal, link, true),
+            Change::Unlinked(link) => self.admit_link(principal, link, false),
+            Change::StateChanged { cube, state, .. } => self.admit_state(principal, cube, *state),
+            Change::CubesUsed(uses) => {
+                for (cube, _) in uses {
+                    self.require(principal, cube, Operation::Read)?;
+                }
+                Ok(!uses.is_empty())
+            }
+            Change::SpaceCreated { .. } | Change::EmbedderChanged { .. } => {
+                Err(Error::invalid("a batch can change cubes and links alone"))
+            }
+        }
+    }
+
+    fn admit_cube(&mut self, principal: &Principal, header: &Header) -> Result<bool> {
+        let class = AccessClass::from(&header.governance);
+        let state = match (header.chain.parent, self.head(&header.id)) {
+            (None, None) => {
+                let count = self.projection.heads.len() + self.accepted.slots.len() + self.current.slots.len();
+                if count >= self.limits.cubes {
+                    return Err(Error::invalid(format!("the space has {count} cubes, and no more are accepted")));
+                }
+                if class.owner != principal.id && !self.policy.decide(principal, Operation::Write, &class).allowed {
+                    return Err(Error::denied(format!("`{}` may not write for `{}`", principal.id, class.owner)));
+                }
+                self.current.slots.insert(header.id, count as Slot);
+                header.lifecycle.state
+            }
+            (None, Some(_)) => return Err(Error::conflict(format!("cube `{}` is there already", header.id))),
+            (Some(_), None) => return Err(missing(&header.id)),
+            (Some(parent), Some(head)) => {
+                self.require(principal, &header.id, Operation::Write)?;
+                if parent != head.digest || header.version != head.version + 1 {
+                    return Err(Error::conflict(format!(
+                        "cube `{}` is at version {} by now; read it again and repeat the change on that",
+                        header.id, head.version
+                    )));
+                }
+                if matches!(head.state, State::Frozen | State::Erased | State::Merged) {
+                    return Err(Error::invalid(format!(
+                        "cube `{}` is {} and takes no new version",
+                        header.id, head.state
+                    )));
+                }
+                head.state
+            }
+        };
+        for source in &header.chain.derived_from {
+            self.require(principal, &source.cube, Operation::Read)?;
+        }
+        let digest = header_digest(header)?;
+        self.current.heads.insert(header.id, StagedHead { digest, version: header.version, state, class });
+        Ok(true)
+    }
+
+    fn admit_link(&mut self, principal: &Principal, link: &Link, there: bool) -> Result<bool> {
+        self.require(principal, &link.from, Operation::Share)?;
+        self.require(principal, &link.to, Operation::Read)?;
+        let (from, to) = (self.slot(&link.from)?, self.slot(&link.to)?);
+        let key = (from, link.kind, to);
+        if self.linked(key) == there {
+            return Ok(false);
+        }
+        if there {
+            let known = self.projection.graph.slots() as Slot;
+            if from == to {
+                return Err(Error::invalid("a cube cannot be linked to itself"));
+            }
+            if from < known && to < known {
+                self.projection.graph.check(from, link.kind, to, self.limits.links_per_cube)?;
+            }
+            if link.kind.is_lineage() {
+                if self.is_ancestor(from, to) {
+                    let kind = link.kind;
+                    return Err(Error::invalid(format!(
+                        "the `{kind}` link would close a circle: the one was made from the other"
+                    )));
+                }
+                self.current.lineage.entry(from).or_default().push(to);
+                self.current.lineage_targets.insert(to);
+            }
+        }
+        self.current.links.insert(key, there);
+        Ok(true)
+    }
+
+    fn admit_state(&mut self, principal: &Principal, cube: &CubeId, state: State) -> Result<bool> {
+        self.require(principal, cube, Operation::Write)?;
+        let Some(head) = self.head(cube) else { return Err(missing(cube)) };
+        if head.state == state {
+            return Ok(false);
+        }
+        if matches!(head.state, State::Frozen | State::Erased) {
+            return Err(Error::invalid(format!("cube `{cube}` is {} and stays so", head.state)));
+        }
+        self.current.heads.insert(*cube, StagedHead { state, ..head });
+        Ok(true)
+    }
+
+    /// Refuses what the policy does not allow. Who may not even read a cube is told that it is not there.
+    fn require(&self, principal: &Principal, cube: &CubeId, operation: Operation) -> Result<()> {
+        let Some(head) = self.head(cube) else { return Err(missing(cube)) };
+        if self.policy.decide(principal, operation, &head.class).allowed {
+            return Ok(());
+        }
+        if !self.policy.decide(principal, Operation::Read, &head.class).allowed {
+            return Err(missing(cube));
+        }
+        let decision = self.policy.decide(principal, operation, &head.class);
+        Err(Error::denied(format!("`{}` may not change cube `{cube}`: {}", principal.id, decision.rule)))
+    }
+
+    fn head(&self, cube: &CubeId) -> Option<StagedHead> {
+        if let Some(head) = self.current.heads.get(cube).or_else(|| self.accepted.heads.get(cube)) {
+            return Some(head.clone());
+        }
+        let slot = self.projection.slot(cube)?;
+        let (head, class) = (self.projection.head(slot)?, self.projection.class(slot)?);
+        Some(StagedHead { digest: head.digest, version: head.version, state: head.state, class: class.clone() })
+    }
+
+    fn slot(&self, cube: &CubeId) -> Result<Slot> {
+        let staged = self.current.slots.get(cube).or_else(|| self.accepted.slots.get(cube)).copied();
+        staged.or_else(|| self.projection.slot(cube)).ok_or_else(|| missing(cube))
+    }
+
+    fn linked(&self, key: (Slot, LinkKind, Slot)) -> bool {
+        let staged = self.current.links.get(&key).or_else(|| self.accepted.links.get(&key)).copied();
+        staged.unwrap_or_else(|| {
+            let known = self.projection.graph.slots() as Slot;
+            key.0 < known && key.2 < known && self.projection.graph.contains(key.0, key.1, key.2)
+        })
+    }
+
+    /// Returns whether `slot` was made from `ancestor`, over what is there and what is about to be.
+    fn is_ancestor(&self, ancestor: Slot, slot: Slot) -> bool {
+        let staged = [&self.current, &self.accepted];
+        // Nothing was made from most cubes, and then no circle can close.
+        let known = self.projection.graph.slots() as Slot;
+        let made_from_it = ancestor < known && self.projection.graph.edges(ancestor).any(|edge| edge.is_descendant());
+        if !made_from_it && !staged.iter().any(|layer| layer.lineage_targets.contains(&ancestor)) {
+            return false;
+        }
+        let mut seen = HashSet::from([slot]);
+        let mut open = vec![slot];
+        while let Some(at) = open.pop() {
+            if at == ancestor {
+                return true;
+            }
+            let there = (at < known).then(|| self.projection.graph.edges(at)).into_iter().flatten();
+            let there = there.filter(|edge| edge.is_source()).map(|edge| edge.slot);
+            let coming = staged.iter().filter_map(|layer| layer.lineage.get(&at)).flatten().copied();
+            open.extend(there.chain(coming).filter(|&next| seen.insert(next)));
+        }
+        false
+    }
+}
+
+fn missing(cube: &CubeId) -> Error {
+    Error::not_found(format!("there is no cube `{cube}` that the caller may see"))
+}
