@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::governance::{Operation, Principal};
 use crate::graph::Slot;
 use crate::index::{QuantizedVector, TermReader};
-use crate::ledger::{Change, Event, Ledger, LedgerHead, LedgerReader, LedgerReaders, NewEvent};
+use crate::ledger::{Change, Event, Ledger, LedgerHead, LedgerReader, LedgerReaders, NewEvent, check_header};
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
@@ -262,14 +262,31 @@ impl Space {
         Ok((cube, head))
     }
 
-    /// Returns the headers of all versions of a cube, oldest first.
+    /// Returns the versions of a cube, oldest first, without those that the caller might not read at their time and those
+    /// whose body is gone.
     ///
     /// # Errors
-    /// As [`Space::get`].
-    pub fn history(&self, caller: &Principal, cube: &CubeId) -> Result<Vec<Event>> {
+    /// As [`Space::get`]; `Corrupt` when a version is not the one that the next names as its parent.
+    pub fn versions(&self, caller: &Principal, cube: &CubeId) -> Result<Vec<Cube>> {
         let (head, _) = self.readable_head(caller, cube)?;
         let ledger = self.ledger()?;
-        head.earlier.iter().chain([&head.event]).map(|&event| ledger.event(event)).collect()
+        let mut versions = Vec::with_capacity(head.earlier.len() + 1);
+        let mut named = Some(head.digest);
+        for &event in head.earlier.iter().chain([&head.event]).rev() {
+            let header = ledger.header(event)?;
+            let digest = named.ok_or_else(|| Error::corrupt(format!("cube `{cube}` has a version before its first")))?;
+            check_header(&header, &digest)?;
+            named = header.chain.parent;
+            if !self.policy().decide(caller, Operation::Read, &(&header.governance).into()).allowed {
+                continue;
+            }
+            match ledger.body(event, &header.fingerprint.content) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                body => versions.push(Cube { payload: Payload::checked(header.form.clone(), body?)?, header }),
+            }
+        }
+        versions.reverse();
+        Ok(versions)
     }
 
     /// Returns how a cube is used.
@@ -296,7 +313,7 @@ impl Space {
     /// Reads a cube's present version and checks it against its digests.
     pub(crate) fn cube_at(&self, ledger: &LedgerReader, head: &CubeHead) -> Result<Cube> {
         let mut header = ledger.header(head.event)?;
-        crate::ledger::check_header(&header, &head.digest)?;
+        check_header(&header, &head.digest)?;
         let body = ledger.body(head.event, &header.fingerprint.content)?;
         let payload = Payload::checked(header.form.clone(), body)?;
         if head.state_event != head.event

@@ -55,7 +55,7 @@ fn updates_make_a_chain_and_refuse_a_stale_parent() {
         .update(&ada, Update { cube: id, parent: second.digest, mode: UpdateMode::Append("near the harbour".into()) })
         .unwrap();
     assert_eq!(space.get(&ada, &id).unwrap().0.payload.as_text(), Some("Bo lives in Oslo\nnear the harbour"));
-    assert_eq!(space.history(&ada, &id).unwrap().len(), 3);
+    assert_eq!(space.versions(&ada, &id).unwrap().len(), 3);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn what_may_not_be_read_is_not_there() {
     let id = space.remember(&ada, fact("the safe opens with 4418")).unwrap();
     let open_id = space.remember(&ada, CubeDraft { layer: Layer::Global, ..fact("the safe is grey") }).unwrap();
     assert_eq!(space.get(&bo, &id).unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(space.history(&bo, &id).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(space.versions(&bo, &id).unwrap_err().kind(), ErrorKind::NotFound);
     assert!(space.get(&bo, &open_id).is_ok());
     assert_eq!(space.stats(&bo).cubes, 1);
     let try_to = |change: &dyn Fn(&mut Batch)| {

@@ -1,0 +1,130 @@
+//! The command line: what may be typed, and which command does it.
+//!
+//! Each command has a room of its own. It reads its arguments, calls the library, and says what came of it: as text for
+//! people, or with `--json` as one object whose shape is documented where it is made. The same rules hold for all: input
+//! is checked whole before anything is written, results go to standard output and everything else to standard error, and
+//! the exit code tells what happened.
+
+mod bench;
+mod completions;
+mod demo;
+mod failure;
+mod graph;
+mod ids;
+mod ingest;
+mod link;
+mod places;
+mod recall;
+mod receipts;
+mod remember;
+mod scope;
+mod screen;
+mod show;
+mod table;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::scope::{Scope, ScopeArguments};
+use self::screen::Screen;
+use memos::Result;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  refused or failed
+  2  wrong usage or bad input; nothing was changed
+  3  nothing found: no memory, no such id, no such space
+
+Start with `memos demo`. It needs no set-up and leaves nothing behind but a picture.";
+
+/// A memory operating system for agents: remembers across sessions, shares under rules, and says why.
+#[derive(Parser)]
+#[command(name = "memos", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Arguments {
+    #[command(flatten)]
+    scope: ScopeArguments,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows in a few seconds what memos does, on a memory of its own
+    Demo(demo::DemoArguments),
+    /// Reads conversations and documents into memory
+    Ingest(ingest::IngestArguments),
+    /// Stores one memory
+    Remember(remember::RememberArguments),
+    /// Answers a question with the memories that serve it, and says why
+    Recall(recall::RecallArguments),
+    /// Shows one memory with all that is known about it
+    Show(show::ShowArguments),
+    /// Shows the versions of a memory, what it replaced and what replaced it
+    History(show::HistoryArguments),
+    /// Links two memories
+    Link(link::LinkArguments),
+    /// Shows or draws the memories around one
+    Graph(graph::GraphArguments),
+    /// Lists the spaces
+    Spaces,
+    /// Counts what is in a space
+    Stats,
+    /// Makes all vectors of a space again with this program's embedder
+    Reembed,
+    /// Measures recall and speed on this machine
+    Bench(bench::BenchArguments),
+    /// Prints a completion script for a shell
+    Completions(completions::CompletionsArguments),
+}
+
+/// Runs the program with the arguments of the command line.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // An error in the arguments must come as JSON too, though nothing of them could be read.
+    let json = arguments.iter().any(|argument| argument == "--json");
+    match Arguments::try_parse_from(&arguments) {
+        Ok(parsed) => {
+            let mut screen = Screen::new(parsed.scope.json, parsed.scope.quiet);
+            let done = Scope::new(parsed.scope).and_then(|scope| dispatch(parsed.command, &scope, &mut screen));
+            match done.and_then(|found| screen.flush().map(|()| found)) {
+                Ok(Found::Something) => ExitCode::SUCCESS,
+                Ok(Found::Nothing) => ExitCode::from(failure::NOTHING_FOUND),
+                Err(error) => {
+                    // What was said before the failure is still true.
+                    let _ = screen.flush();
+                    failure::report(&error, json)
+                }
+            }
+        }
+        Err(error) => failure::report_usage(&error, json),
+    }
+}
+
+/// Whether there was anything to answer with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Something,
+    Nothing,
+}
+
+fn dispatch(command: Command, scope: &Scope, screen: &mut Screen) -> Result<Found> {
+    match command {
+        Command::Demo(arguments) => demo::run(&arguments, scope, screen)?,
+        Command::Ingest(arguments) => ingest::run(arguments, scope, screen)?,
+        Command::Remember(arguments) => remember::run(arguments, scope, screen)?,
+        Command::Recall(arguments) => return recall::run(arguments, scope, screen),
+        Command::Show(arguments) => show::show(&arguments, scope, screen)?,
+        Command::History(arguments) => show::history(&arguments, scope, screen)?,
+        Command::Link(arguments) => link::run(&arguments, scope, screen)?,
+        Command::Graph(arguments) => graph::run(&arguments, scope, screen)?,
+        Command::Spaces => places::spaces(scope, screen)?,
+        Command::Stats => places::stats(scope, screen)?,
+        Command::Reembed => places::reembed(scope, screen)?,
+        Command::Bench(arguments) => bench::run(arguments, screen)?,
+        Command::Completions(arguments) => completions::run(&arguments, screen),
+    }
+    Ok(Found::Something)
+}

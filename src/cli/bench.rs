@@ -1,0 +1,61 @@
+//! Measures that anyone can run again: recall on conversations, and speed on generated text.
+//!
+//! Each works in a temporary folder of its own with nothing else known, through the same calls as any other program. The
+//! figures of the README come from here.
+
+mod corpus;
+mod crossover;
+mod locomo;
+mod measure;
+mod recall;
+mod texts;
+mod write;
+
+use clap::{Args, Subcommand};
+use memos::Result;
+use serde::Serialize;
+
+use super::screen::Screen;
+
+/// Measures recall and speed on this machine.
+#[derive(Args)]
+pub(super) struct BenchArguments {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Evidence recall on LoCoMo conversations, without a language model
+    Locomo(locomo::LocomoArguments),
+    /// The time of a whole recall among N memories of generated text, on one thread
+    Recall(recall::RecallArguments),
+    /// Durable writes of N memories of generated text, and opening the space again
+    Write(write::WriteArguments),
+    /// Exact against approximate dense search, by number of memories
+    Crossover(crossover::CrossoverArguments),
+    /// Adding and finding the lines of a file, for figures beside other systems on the same texts
+    Texts(texts::TextsArguments),
+}
+
+pub(super) fn run(arguments: BenchArguments, screen: &mut Screen) -> Result<()> {
+    match arguments.bench {
+        Bench::Locomo(arguments) => locomo::run(&arguments, screen),
+        Bench::Recall(arguments) => recall::run(&arguments, screen),
+        Bench::Write(arguments) => write::run(&arguments, screen),
+        Bench::Crossover(arguments) => crossover::run(&arguments, screen),
+        Bench::Texts(arguments) => texts::run(&arguments, screen),
+    }
+}
+
+/// Says what was measured: as JSON, or as lines of name and figure.
+fn report(screen: &mut Screen, figures: &impl Serialize, lines: &[(&str, String)]) -> Result<()> {
+    if screen.json {
+        return screen.object(figures);
+    }
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, figure) in lines {
+        screen.result(format!("{name:width$}  {figure}"));
+    }
+    Ok(())
+}

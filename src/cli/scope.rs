@@ -1,0 +1,134 @@
+//! Where memory lies and who acts: the options that all commands share.
+//!
+//! Commands that read never make anything: a data folder or a space that is not there is said to be missing.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use etcetera::BaseStrategy;
+
+use memos::cube::{GroupName, PrincipalId, SpaceName};
+use memos::governance::Principal;
+use memos::vault::{Space, Vault, VaultOptions};
+use memos::{Error, Result};
+
+const DEFAULT_SPACE: &str = "home/main";
+const DEFAULT_CALLER: &str = "user:me";
+
+/// Where and who.
+#[derive(Args)]
+pub(super) struct ScopeArguments {
+    /// The data folder [default: the platform's folder for data, and in it `memos`]
+    #[arg(long, global = true, value_name = "DIR", env = "MEMOS_DATA", hide_env_values = true, help_heading = "Everywhere")]
+    data: Option<PathBuf>,
+    /// The space; `recall` and `stats` take several [default: home/main]
+    #[arg(long, global = true, value_name = "ORG/NAME", help_heading = "Everywhere")]
+    space: Vec<SpaceName>,
+    /// Who acts: `user:NAME` or `agent:NAME` [default: the user who is logged in]
+    #[arg(long = "as", global = true, value_name = "WHO", help_heading = "Everywhere")]
+    caller: Option<PrincipalId>,
+    /// A group they belong to; may be repeated
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Everywhere")]
+    group: Vec<GroupName>,
+    /// A role they have, such as `sensitive-reader`; may be repeated
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Everywhere")]
+    role: Vec<String>,
+    /// Print one JSON object
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub(super) json: bool,
+    /// Print the result and nothing around it
+    #[arg(long, short, global = true, help_heading = "Everywhere")]
+    pub(super) quiet: bool,
+}
+
+/// Where memory lies and who acts.
+pub(super) struct Scope {
+    data: Option<PathBuf>,
+    spaces: Vec<SpaceName>,
+    /// Who acts.
+    pub(super) caller: Principal,
+}
+
+impl Scope {
+    pub(super) fn new(arguments: ScopeArguments) -> Result<Self> {
+        let id = match arguments.caller {
+            Some(id) => id,
+            None => logged_in().map_or_else(|| DEFAULT_CALLER.parse(), Ok)?,
+        };
+        let mut caller = Principal::new(id);
+        caller.groups.extend(arguments.group);
+        caller.roles.extend(arguments.role);
+        let mut spaces = Vec::new();
+        for name in arguments.space {
+            if !spaces.contains(&name) {
+                spaces.push(name);
+            }
+        }
+        if spaces.is_empty() {
+            spaces.push(DEFAULT_SPACE.parse()?);
+        }
+        Ok(Self { data: arguments.data, spaces, caller })
+    }
+
+    /// Returns the data folder.
+    pub(super) fn data(&self) -> Result<PathBuf> {
+        if let Some(data) = &self.data {
+            if data.as_os_str().is_empty() {
+                return Err(Error::invalid("the data folder's name is empty; give one with `--data` or `MEMOS_DATA`"));
+            }
+            return Ok(data.clone());
+        }
+        let platform = etcetera::base_strategy::choose_native_strategy()
+            .map_err(|e| Error::invalid(format!("the platform's data folder is not known ({e}); name one with `--data`")).with_source(e))?;
+        Ok(platform.data_dir().join("memos"))
+    }
+
+    /// Returns the one space that was named.
+    pub(super) fn space_name(&self) -> Result<&SpaceName> {
+        match self.spaces.as_slice() {
+            [name] => Ok(name),
+            _ => Err(Error::invalid("this command works on one space; give `--space` once")),
+        }
+    }
+
+    /// Opens the vault for writing; it is made when it is not there.
+    pub(super) fn vault_or_new(&self) -> Result<Vault> {
+        Vault::open(self.data()?, VaultOptions::builtin()?)
+    }
+
+    /// Opens a vault that is there.
+    pub(super) fn vault(&self) -> Result<Vault> {
+        let data = self.data()?;
+        match data.is_dir() {
+            true => Vault::open(data, VaultOptions::builtin()?),
+            false => Err(no_memory(&data)),
+        }
+    }
+
+    /// Opens the space that was named; it must be there.
+    pub(super) fn space(&self) -> Result<Space> {
+        let name = self.space_name()?;
+        self.vault()?.existing_space(name)
+    }
+
+    /// Opens all spaces that were named; they must be there.
+    pub(super) fn spaces(&self) -> Result<Vec<Space>> {
+        let vault = self.vault()?;
+        self.spaces.iter().map(|name| vault.existing_space(name)).collect()
+    }
+}
+
+fn no_memory(data: &Path) -> Error {
+    Error::not_found(format!(
+        "there is no memory in `{}` yet; store something with `memos ingest` or `memos remember`, or name another folder with `--data`",
+        data.display()
+    ))
+}
+
+/// Returns the user of this machine as a principal, with what is not allowed in a name left out.
+fn logged_in() -> Option<PrincipalId> {
+    let name = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).ok()?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name: String = name.to_ascii_lowercase().chars().filter(|c| plain(*c)).take(64).collect();
+    format!("user:{}", name.trim_start_matches('.')).parse().ok()
+}

@@ -1,0 +1,49 @@
+//! `memos`: a memory operating system for agents.
+//!
+//! The face of the house. It gathers what a program needs of the crates below under one name, and adds a
+//! [`picture`] of a memory's neighbourhood. What memory is and how it is kept is the business of those crates; nothing is
+//! decided here.
+//!
+//! ```
+//! use memos::prelude::*;
+//!
+//! # fn main() -> memos::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path();
+//! let vault = Vault::open(path, VaultOptions::builtin()?)?; // a folder: no server, no key, no download
+//! let space = vault.space(&"acme/support".parse()?)?;
+//! let ada = Principal::new("user:ada".parse()?);
+//!
+//! space.remember(&ada, CubeDraft::text(SemanticType::Fact, "Bo is allergic to peanuts"))?;
+//!
+//! let call = MemoryCall::new(ada, "What is Bo allergic to?", space.now());
+//! let answer = recall(&[&space], &read_question(&[&space], call)?)?;
+//! for receipt in &answer.receipts {
+//!     println!("{receipt}"); // which cube, which version, why, and by whose leave
+//! }
+//! # assert_eq!(answer.receipts.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod picture;
+
+pub use memos_memory::{
+    Error, ErrorKind, Result, cube, embed, error, governance, graph, index, limits, operator, reader, time, vault,
+};
+
+/// The names that most programs use.
+pub mod prelude {
+    pub use crate::cube::{
+        Cube, CubeDraft, CubeId, GroupName, Layer, Payload, PrincipalId, SemanticType, SpaceName, State, Update, UpdateMode,
+        UseSignal,
+    };
+    pub use crate::error::{Error, ErrorKind};
+    pub use crate::governance::Principal;
+    pub use crate::graph::{Link, LinkKind};
+    pub use crate::operator::{Answer, MemoryCall, Receipt, recall};
+    pub use crate::reader::source::{Format, SourceLimits, read_source};
+    pub use crate::reader::{IngestOptions, IngestReport, ingest, read_question};
+    pub use crate::time::{Timestamp, Window};
+    pub use crate::vault::{Batch, Space, Vault, VaultOptions};
+}

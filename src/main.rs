@@ -1,0 +1,9 @@
+//! The `memos` program: memory from the command line.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os())
+}
