@@ -42,7 +42,7 @@ Start with `memos demo`. It needs no set-up and leaves nothing behind but a pict
 
 /// A memory operating system for agents: remembers across sessions, shares under rules, and says why.
 #[derive(Parser)]
-#[command(name = "memos", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "memos", version, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(flatten)]
     scope: ScopeArguments,
@@ -112,7 +112,7 @@ enum Found {
 
 fn dispatch(command: Command, scope: &Scope, screen: &mut Screen) -> Result<Found> {
     match command {
-        Command::Demo(arguments) => demo::run(&arguments, scope, screen)?,
+        Command::Demo(arguments) => demo::run(&arguments, screen)?,
         Command::Ingest(arguments) => ingest::run(arguments, scope, screen)?,
         Command::Remember(arguments) => remember::run(arguments, scope, screen)?,
         Command::Recall(arguments) => return recall::run(arguments, scope, screen),

@@ -28,6 +28,8 @@ pub const MOST_LINKS: usize = 2_000;
 /// Room around the cards, and above them for the title.
 const MARGIN: f64 = 36.0;
 const HEAD: f64 = 64.0;
+/// How far apart several arrows between two cards bend.
+const FAN: f64 = 44.0;
 /// The least width, so that the legend has room.
 const NARROWEST: f64 = 760.0;
 
@@ -85,9 +87,13 @@ impl Picture {
 
     /// Moves all cards into the picture's frame.
     fn framed(title: &str, cards: Vec<Card>, centres: &[Point], arrows: Vec<Arrow>) -> Self {
-        let rects: Vec<Rect> =
-            cards.iter().zip(centres).map(|(card, at)| Rect { centre: *at, width: card.width, height: card.height }).collect();
-        let edge = |side: fn(&Rect) -> f64, pick: fn(f64, f64) -> f64| rects.iter().map(side).reduce(pick).unwrap_or(0.0);
+        let rects: Vec<Rect> = cards
+            .iter()
+            .zip(centres)
+            .map(|(card, at)| Rect { centre: *at, width: card.width, height: card.height })
+            .collect();
+        let edge =
+            |side: fn(&Rect) -> f64, pick: fn(f64, f64) -> f64| rects.iter().map(side).reduce(pick).unwrap_or(0.0);
         let (left, right) = (edge(Rect::left, f64::min), edge(Rect::right, f64::max));
         let (top, bottom) = (edge(Rect::top, f64::min), edge(Rect::bottom, f64::max));
         let width = (right - left + 2.0 * MARGIN).max(NARROWEST);
@@ -116,25 +122,25 @@ impl Picture {
 /// Returns the links between the cubes that are there, those between the same two spread like a fan.
 fn arrows(around: &Neighbourhood) -> Vec<Arrow> {
     let places: HashMap<CubeId, usize> = around.cubes.iter().enumerate().map(|(at, cube)| (cube.id, at)).collect();
-    let mut between: BTreeMap<(usize, usize), Vec<(usize, usize, LinkKind)>> = BTreeMap::new();
+    let mut between: BTreeMap<(usize, usize), Vec<Arrow>> = BTreeMap::new();
     let mut seen = HashSet::new();
     for link in around.links.iter().filter(|link| seen.insert(**link)) {
         if let (Some(&from), Some(&to)) = (places.get(&link.from), places.get(&link.to))
             && from != to
         {
-            between.entry((from.min(to), from.max(to))).or_default().push((from, to, link.kind));
+            let arrow = Arrow { from, to, kind: link.kind, bend: 0.0 };
+            between.entry((from.min(to), from.max(to))).or_default().push(arrow);
         }
     }
-    let mut arrows = Vec::new();
-    for (pair, links) in between {
-        let middle = (links.len() - 1) as f64 / 2.0;
-        for (at, (from, to, kind)) in links.into_iter().enumerate() {
+    for ((low, _), arrows) in &mut between {
+        let middle = arrows.len().saturating_sub(1) as f64 / 2.0;
+        for (at, arrow) in arrows.iter_mut().enumerate() {
             // The side is the pair's, not the link's, or two opposite links would lie on each other.
-            let side = if (from, to) == pair { 1.0 } else { -1.0 };
-            arrows.push(Arrow { from, to, kind, bend: (at as f64 - middle) * 44.0 * side });
+            let side = if arrow.from == *low { 1.0 } else { -1.0 };
+            arrow.bend = (at as f64 - middle) * FAN * side;
         }
     }
-    arrows
+    between.into_values().flatten().collect()
 }
 
 #[cfg(test)]

@@ -42,6 +42,11 @@ pub(crate) fn is_time_word(word: &str) -> bool {
     TIME_WORDS.binary_search(&word).is_ok()
 }
 
+/// Returns whether a word is a number.
+pub(crate) fn is_number_word(word: &str) -> bool {
+    NUMBER_WORDS.contains(&word) || word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Returns whether a word is one by which speakers speak of themselves.
 pub(crate) fn is_first_person(word: &str) -> bool {
     FIRST_PERSON.binary_search(&word).is_ok()
@@ -276,6 +281,11 @@ const TIME_WORDS: &[&str] = &[
     "year",
     "years",
     "yesterday",
+];
+
+const NUMBER_WORDS: &[&str] = &[
+    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "fifteen",
+    "twenty", "thirty", "forty", "fifty", "hundred", "thousand", "half", "dozen",
 ];
 
 const FIRST_PERSON: &[&str] = &["i", "id", "ill", "im", "ive", "me", "my", "our", "we", "weve"];

@@ -92,7 +92,9 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::Busy | ErrorKind::Deadline => Some("try again in a moment"),
         ErrorKind::Denied => Some("act as its owner with `--as`, or ask the owner for the right"),
-        ErrorKind::NotFound => Some("`memos spaces` lists the spaces, `--as` says who is looking, and `recall` prints ids"),
+        ErrorKind::NotFound => {
+            Some("`memos spaces` lists the spaces, `--as` says who is looking, and `recall` prints ids")
+        }
         ErrorKind::Conflict => Some("look at it again with `memos show`, then repeat the change"),
         ErrorKind::Corrupt => Some("nothing was changed; restore the data folder from a copy"),
         ErrorKind::Unavailable => Some("look at the free space and the rights of the folder, then try again"),

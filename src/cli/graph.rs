@@ -3,14 +3,15 @@
 //! With `--json` it prints `{"space": "home/main", "centre": "…", "hops": 2, "cubes": […], "links": […], "out": "FILE"}`, with
 //! the fields of [`memos::vault::NeighbourCube`] and [`memos::graph::Link`]; `out` is null without a picture.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use memos::cube::{CubeId, SpaceName};
+use memos::governance::Principal;
 use memos::graph::Link;
 use memos::picture::Picture;
-use memos::vault::{NeighbourCube, Neighbourhood};
+use memos::vault::{NeighbourCube, Neighbourhood, Space};
 use memos::{Error, Result};
 use serde::Serialize;
 
@@ -18,6 +19,11 @@ use super::ids::{find, short};
 use super::receipts::said_by;
 use super::scope::Scope;
 use super::screen::{DIM, NAME, Screen, TITLE, columns_of, one_line, paint};
+
+/// A memory with more links than this is a hub.
+const HUB_LINKS: usize = 12;
+/// Memories among which those that are shown are chosen.
+const LOOKED_AT: usize = 500;
 
 #[derive(Args)]
 pub(super) struct GraphArguments {
@@ -48,7 +54,7 @@ pub(super) fn run(arguments: &GraphArguments, scope: &Scope, screen: &mut Screen
     let form = arguments.out.as_deref().map(PictureForm::of).transpose()?;
     let space = scope.space()?;
     let id = find(&space, &scope.caller, &arguments.id)?;
-    let around = space.neighbourhood(&scope.caller, &id, usize::from(arguments.hops), usize::from(arguments.most))?;
+    let around = around(&space, &scope.caller, &id, usize::from(arguments.hops), usize::from(arguments.most))?;
     if let (Some(path), Some(form)) = (&arguments.out, form) {
         write_picture(path, form, &around, space.name().as_str())?;
     }
@@ -57,13 +63,55 @@ pub(super) fn run(arguments: &GraphArguments, scope: &Scope, screen: &mut Screen
         return screen.object(&Around { space: space.name(), centre: id, hops: arguments.hops, around: &around, out });
     }
     match out {
-        Some(out) => screen.line(format!("drew {} memories and {} links into {out}", around.cubes.len(), around.links.len())),
+        Some(out) => {
+            screen.line(format!("drew {} memories and {} links into {out}", around.cubes.len(), around.links.len()))
+        }
         None => outline(&around, screen),
     }
     if around.cubes.len() == usize::from(arguments.most) {
         screen.line(paint(DIM, format!("these are the nearest {}; `--most` shows more", arguments.most)));
     }
     Ok(())
+}
+
+/// Returns the memories around one, nearest first. A hub on the way is shown but not walked through: what a summary links
+/// has little more in common than the summary.
+pub(super) fn around(
+    space: &Space,
+    caller: &Principal,
+    id: &CubeId,
+    hops: usize,
+    most: usize,
+) -> Result<Neighbourhood> {
+    let wide = space.neighbourhood(caller, id, hops, LOOKED_AT.max(most))?;
+    let mut beside: HashMap<CubeId, Vec<CubeId>> = HashMap::new();
+    for link in &wide.links {
+        beside.entry(link.from).or_default().push(link.to);
+        beside.entry(link.to).or_default().push(link.from);
+    }
+    let mut reached = HashMap::from([(*id, 0)]);
+    let mut queue = VecDeque::from([*id]);
+    while let Some(at) = queue.pop_front() {
+        let hop = reached.get(&at).copied().unwrap_or(0) + 1;
+        let next = beside.get(&at).map_or(&[][..], Vec::as_slice);
+        if hop > hops || (next.len() > HUB_LINKS && at != *id) {
+            continue;
+        }
+        for other in next {
+            if reached.len() < most && !reached.contains_key(other) {
+                reached.insert(*other, hop);
+                queue.push_back(*other);
+            }
+        }
+    }
+    let mut cubes: Vec<NeighbourCube> = Vec::new();
+    for cube in wide.cubes {
+        cubes.extend(reached.get(&cube.id).map(|hops| NeighbourCube { hops: *hops, ..cube }));
+    }
+    cubes.sort_by_key(|cube| cube.hops);
+    let links =
+        wide.links.into_iter().filter(|link| reached.contains_key(&link.from) && reached.contains_key(&link.to));
+    Ok(Neighbourhood { cubes, links: links.collect() })
 }
 
 /// The two forms of a picture.
@@ -79,7 +127,10 @@ impl PictureForm {
         match ending.as_deref() {
             Some("svg") => Ok(Self::Svg),
             Some("html" | "htm") => Ok(Self::Html),
-            _ => Err(Error::invalid(format!("`{}` must end in `.svg` or `.html`, which says what is drawn", path.display()))),
+            _ => Err(Error::invalid(format!(
+                "`{}` must end in `.svg` or `.html`, which says what is drawn",
+                path.display()
+            ))),
         }
     }
 }
@@ -110,7 +161,11 @@ fn outline(around: &Neighbourhood, screen: &mut Screen) {
         }
     }
     let Some(centre) = around.cubes.iter().find(|cube| cube.hops == 0) else { return };
-    screen.result(format!("{}  {}", paint(TITLE, said(centre, screen.columns.saturating_sub(14))), paint(NAME, short(&centre.id))));
+    screen.result(format!(
+        "{}  {}",
+        paint(TITLE, said(centre, screen.columns.saturating_sub(14))),
+        paint(NAME, short(&centre.id))
+    ));
     let mut open: Vec<(usize, &Link, &NeighbourCube)> = Vec::new();
     let mut push = |open: &mut Vec<_>, depth: usize, id: &CubeId| {
         let children = below.remove(id).unwrap_or_default();

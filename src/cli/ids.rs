@@ -31,7 +31,9 @@ pub(super) fn find(space: &Space, caller: &Principal, typed: &str) -> Result<Cub
         )));
     }
     match space.find_ids(caller, &part, NAMED + 1).as_slice() {
-        [] => Err(Error::not_found(format!("no memory in `{}` has an id that begins or ends in `{typed}`", space.name()))),
+        [] => {
+            Err(Error::not_found(format!("no memory in `{}` has an id that begins or ends in `{typed}`", space.name())))
+        }
         [id] => Ok(*id),
         ids => {
             let names: Vec<String> = ids.iter().take(NAMED).map(|id| format!("`{id}`")).collect();

@@ -69,7 +69,7 @@ struct Ingested<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct IngestedFile {
+pub(in crate::cli) struct IngestedFile {
     pub(super) path: String,
     #[serde(serialize_with = "as_name")]
     pub(super) format: Format,
@@ -101,7 +101,8 @@ pub(super) fn run(arguments: IngestArguments, scope: &Scope, screen: &mut Screen
             bar.set_length(of as u64);
             bar.set_position(done as u64);
         };
-        let report = ingest(&space, &scope.caller, &source, &options, &mut progress).map_err(|error| error.at(format!("`{path}`")))?;
+        let report = ingest(&space, &scope.caller, &source, &options, &mut progress)
+            .map_err(|error| error.at(format!("`{path}`")))?;
         bar.finish_and_clear();
         total += report;
         files.push(IngestedFile { path, format: source.format, report });
@@ -179,7 +180,10 @@ fn read_all(paths: &[PathBuf], format: Option<Format>) -> Result<Vec<(String, So
         }
     }
     if files.is_empty() {
-        return Err(Error::invalid(format!("there is no file to read; folders are searched for {}", ENDINGS.join(", "))));
+        return Err(Error::invalid(format!(
+            "there is no file to read; folders are searched for {}",
+            ENDINGS.join(", ")
+        )));
     }
     let limits = SourceLimits::default();
     let (mut sources, mut bytes_left) = (Vec::new(), MOST_BYTES);
@@ -204,7 +208,9 @@ fn read(path: &Path, most: usize) -> Result<Vec<u8>> {
         std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(unreadable)?;
     }
     if bytes.len() > most {
-        return Err(Error::invalid(format!("`{shown}` is longer than the {most} bytes that are left for it; split it or read less at once")));
+        return Err(Error::invalid(format!(
+            "`{shown}` is longer than the {most} bytes that are left for it; split it or read less at once"
+        )));
     }
     Ok(bytes)
 }
@@ -230,7 +236,9 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
             walk(&path, depth + 1, files)?;
         } else if kind.is_file() && has_known_ending(&path) {
             if files.len() == MOST_FILES {
-                return Err(Error::invalid(format!("there are more than {MOST_FILES} files; read fewer folders at once")));
+                return Err(Error::invalid(format!(
+                    "there are more than {MOST_FILES} files; read fewer folders at once"
+                )));
             }
             files.push(path);
         }

@@ -50,7 +50,13 @@ pub(super) fn spaces(scope: &Scope, screen: &mut Screen) -> Result<()> {
         screen.line("no spaces yet; `memos ingest` and `memos remember` begin one");
         return Ok(());
     }
-    let mut table = Table::new(0).words("space", NAME).numbers("memories").numbers("links").numbers("sessions").numbers("size").text("");
+    let mut table = Table::new(0)
+        .words("space", NAME)
+        .numbers("memories")
+        .numbers("links")
+        .numbers("sessions")
+        .numbers("size")
+        .text("");
     for space in &spaces {
         let counts = match &space.stats {
             Some(stats) => {
@@ -135,7 +141,13 @@ mod tests {
 
     #[test]
     fn sizes_have_a_unit() {
-        for (bytes, expect) in [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (300 << 20, "300 MiB"), (u64::MAX, "16777216 TiB")] {
+        for (bytes, expect) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1536, "1.5 KiB"),
+            (300 << 20, "300 MiB"),
+            (u64::MAX, "16777216 TiB"),
+        ] {
             assert_eq!(size(bytes), expect);
         }
     }

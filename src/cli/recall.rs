@@ -18,7 +18,7 @@
 use clap::Args;
 use memos::cube::{SemanticType, UseSignal};
 use memos::governance::Principal;
-use memos::operator::{Answer, AskedTime, Intent, MemoryCall, Receipt, RecallTimes, recall};
+use memos::operator::{Answer, AskedTime, Intent, MemoryCall, RecallTimes, Receipt, recall};
 use memos::reader::read_question;
 use memos::time::{Timestamp, Window};
 use memos::vault::{Batch, Space};
@@ -107,7 +107,7 @@ pub(super) fn run(arguments: RecallArguments, scope: &Scope, screen: &mut Screen
         print_json(&spaces, &call, &answer, screen)?;
     } else {
         let detail = if arguments.explain { Detail::Full } else { Detail::Short };
-        print(&call, &answer, detail, screen);
+        print(&spaces, &call, &answer, detail, screen);
     }
     screen.flush()?;
     record_use(&spaces, &call.caller, &answer);
@@ -129,24 +129,36 @@ fn print_json(spaces: &[&Space], call: &MemoryCall, answer: &Answer, screen: &mu
     })
 }
 
-fn print(call: &MemoryCall, answer: &Answer, detail: Detail, screen: &mut Screen) {
+fn print(spaces: &[&Space], call: &MemoryCall, answer: &Answer, detail: Detail, screen: &mut Screen) {
     if screen.quiet {
         answer.receipts.iter().for_each(|receipt| screen.result(super::screen::printable(&receipt.text)));
         return;
     }
     if answer.receipts.is_empty() {
         screen.line("nothing found");
-        screen.paragraph(0, DIM, &format!("`{}` may read {} memories that the filters let through", call.caller.id, answer.considered));
+        screen.paragraph(
+            0,
+            DIM,
+            &format!("`{}` may read {} memories that the filters let through", call.caller.id, answer.considered),
+        );
         return;
     }
     for (at, receipt) in answer.receipts.iter().enumerate() {
-        show_receipt(screen, at + 1, receipt, detail);
+        let by = replacement(spaces, &call.caller, receipt);
+        show_receipt(screen, at + 1, receipt, by.as_deref(), detail);
         screen.line("");
     }
     screen.line(paint(DIM, counts(answer)));
     if detail == Detail::Full {
         explain(call, answer, screen);
     }
+}
+
+/// Returns what the memory says that holds in the place of this one, as far as the caller may read it.
+pub(super) fn replacement(spaces: &[&Space], caller: &Principal, receipt: &Receipt) -> Option<String> {
+    let space = spaces.iter().find(|space| *space.name() == receipt.space)?;
+    let (cube, _) = space.get(caller, receipt.superseded_by.as_ref()?).ok()?;
+    cube.payload.as_text().map(str::to_owned)
 }
 
 /// Returns how much was found, among how much, how fast.
@@ -159,7 +171,10 @@ pub(super) fn counts(answer: &Answer) -> String {
 
 fn explain(call: &MemoryCall, answer: &Answer, screen: &mut Screen) {
     let times = answer.times;
-    screen.line(paint(DIM, format!("embed {} µs, find {} µs, rank {} µs, pack {} µs", times.embed, times.find, times.rank, times.pack)));
+    screen.line(paint(
+        DIM,
+        format!("embed {} µs, find {} µs, rank {} µs, pack {} µs", times.embed, times.find, times.rank, times.pack),
+    ));
     let mut read = vec![format!("{:?}", call.intent).to_lowercase()];
     read.extend(call.entities.iter().cloned());
     read.extend(call.times.iter().filter_map(|time| stretch(&time.window)));

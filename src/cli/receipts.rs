@@ -5,7 +5,7 @@ use memos::operator::Receipt;
 use memos::time::{Timestamp, Window};
 
 use super::ids::short;
-use super::screen::{DIM, NAME, NOTICE, SCORE, Screen, one_line, paint, printable, wrap};
+use super::screen::{DIM, NAME, NOTICE, SCORE, Screen, columns_of, one_line, paint, printable, wrap};
 use super::table::Table;
 
 /// Reasons that are named without being asked for.
@@ -54,8 +54,14 @@ pub(super) enum Detail {
     Full,
 }
 
-/// Shows one memory of an answer.
-pub(super) fn show_receipt(screen: &mut Screen, number: usize, receipt: &Receipt, detail: Detail) {
+/// Shows one memory of an answer; `replacement` is what holds in its place by now.
+pub(super) fn show_receipt(
+    screen: &mut Screen,
+    number: usize,
+    receipt: &Receipt,
+    replacement: Option<&str>,
+    detail: Detail,
+) {
     show_said(screen, number, receipt);
     let indent = 4;
     let width = screen.columns.saturating_sub(indent);
@@ -66,10 +72,13 @@ pub(super) fn show_receipt(screen: &mut Screen, number: usize, receipt: &Receipt
     if !receipt.state.is_recalled() {
         about.push(receipt.state.to_string());
     }
+    about.extend(stretch(&receipt.valid).map(|when| format!("speaks of {}", when.trim_start_matches("on "))));
     about.extend(receipt.reference.as_deref().map(printable));
     screen.line(format!("{:indent$}{}", "", paint(DIM, one_line(&about.join(" · "), width))));
     if let Some(new) = &receipt.superseded_by {
-        screen.line(format!("{:indent$}{}", "", paint(NOTICE, format!("replaced by {}", short(new)))));
+        let says = replacement.map(|text| format!(": {text}")).unwrap_or_default();
+        let line = one_line(&format!("replaced by {}{says}", short(new)), width);
+        screen.line(format!("{:indent$}{}", "", paint(NOTICE, line)));
     }
     if !receipt.stands_for.is_empty() {
         let ids: Vec<String> = receipt.stands_for.iter().map(short).collect();
@@ -90,7 +99,10 @@ fn show_said(screen: &mut Screen, number: usize, receipt: &Receipt) {
     for (at, line) in wrap(&said, screen.columns.saturating_sub(4)).iter().enumerate() {
         let lead = if at == 0 { format!("{number:>2}. ") } else { "    ".to_owned() };
         // The name is painted where it stands whole on the first line.
-        let whole = name.as_ref().filter(|_| at == 0).and_then(|name| line.strip_prefix(name.as_str()).map(|rest| (name, rest)));
+        let whole = name
+            .as_ref()
+            .filter(|_| at == 0)
+            .and_then(|name| line.strip_prefix(name.as_str()).map(|rest| (name, rest)));
         match whole {
             Some((name, rest)) => screen.line(format!("{}{}{rest}", paint(DIM, lead), paint(NAME, name))),
             None => screen.line(format!("{}{line}", paint(DIM, lead))),
@@ -99,19 +111,22 @@ fn show_said(screen: &mut Screen, number: usize, receipt: &Receipt) {
 }
 
 fn show_reasons(screen: &mut Screen, receipt: &Receipt) {
+    let score = format!("{:.2}", receipt.score);
+    let over =
+        receipt.path.first().map(|step| format!("; over {} from {}", step.link, short(&step.from))).unwrap_or_default();
     let reasons = receipt.features.iter().filter(|(_, part)| *part > 0.0).take(REASONS);
-    let reasons: Vec<String> = reasons.map(|(feature, part)| format!("{feature} {part:+.2}")).collect();
-    let score = paint(SCORE, format!("{:.2}", receipt.score));
-    let mut line = format!("    {} {score} {} {}", paint(DIM, "score"), paint(DIM, "="), paint(DIM, reasons.join(", ")));
-    if let Some(step) = receipt.path.first() {
-        line.push_str(&paint(DIM, format!("; over `{}` from {}", step.link, short(&step.from))));
+    let mut reasons: Vec<String> = reasons.map(|(feature, part)| format!("{feature} {part:+.2}")).collect();
+    let line = |reasons: &[String]| format!(" = {}{over}", reasons.join(", "));
+    while reasons.len() > 1 && columns_of(&line(&reasons)) + columns_of(&score) + 10 > screen.columns {
+        reasons.pop();
     }
-    screen.line(line);
+    screen.line(format!("    {} {}{}", paint(DIM, "score"), paint(SCORE, &score), paint(DIM, line(&reasons))));
 }
 
 fn show_all(screen: &mut Screen, receipt: &Receipt) {
     let mut table = Table::new(4).words("", DIM).text("");
-    let features: Vec<String> = receipt.features.iter().map(|(feature, part)| format!("{feature} {part:+.3}")).collect();
+    let features: Vec<String> =
+        receipt.features.iter().map(|(feature, part)| format!("{feature} {part:+.3}")).collect();
     table.row(["score".into(), format!("{:.3} = {}", receipt.score, features.join(", "))]);
     for step in &receipt.path {
         let way = match step.direction {
@@ -119,9 +134,6 @@ fn show_all(screen: &mut Screen, receipt: &Receipt) {
             Direction::Backward => "the memory it comes from",
         };
         table.row(["path".into(), format!("{:+.3} over `{}` from {}, {way}", step.gain, step.link, short(&step.from))]);
-    }
-    if let Some(when) = stretch(&receipt.valid) {
-        table.row(["speaks of".into(), when]);
     }
     table.row(["allowed".into(), format!("because {}", receipt.decision.rule)]);
     table.row(["from".into(), format!("{}, {} tokens as {}", receipt.space, receipt.tokens, receipt.form)]);

@@ -19,7 +19,14 @@ const DEFAULT_CALLER: &str = "user:me";
 #[derive(Args)]
 pub(super) struct ScopeArguments {
     /// The data folder [default: the platform's folder for data, and in it `memos`]
-    #[arg(long, global = true, value_name = "DIR", env = "MEMOS_DATA", hide_env_values = true, help_heading = "Everywhere")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "MEMOS_DATA",
+        hide_env_values = true,
+        help_heading = "Everywhere"
+    )]
     data: Option<PathBuf>,
     /// The space; `recall` and `stats` take several [default: home/main]
     #[arg(long, global = true, value_name = "ORG/NAME", help_heading = "Everywhere")]
@@ -78,8 +85,10 @@ impl Scope {
             }
             return Ok(data.clone());
         }
-        let platform = etcetera::base_strategy::choose_native_strategy()
-            .map_err(|e| Error::invalid(format!("the platform's data folder is not known ({e}); name one with `--data`")).with_source(e))?;
+        let platform = etcetera::base_strategy::choose_native_strategy().map_err(|e| {
+            Error::invalid(format!("the platform's data folder is not known ({e}); name one with `--data`"))
+                .with_source(e)
+        })?;
         Ok(platform.data_dir().join("memos"))
     }
 

@@ -12,7 +12,7 @@
 //!
 //! ```json
 //! {"space": "home/main", "cube": "…", "versions": [{"header": {…}, "text": "…"}],
-//!  "chain": [{"cube": "…", "observed": 0, "state": "generated", "text": "…", "place": "replaced"}]}
+//!  "chain": [{"cube": "…", "observed": 0, "valid": {…}, "state": "generated", "text": "…", "place": "replaced"}]}
 //! ```
 //!
 //! where `chain` runs from the oldest statement to the newest, and `place` is `replaced`, `this` or `replaces`.
@@ -24,12 +24,12 @@ use memos::Result;
 use memos::cube::{Cube, CubeId, Digest, Header, SpaceName, State, Usage};
 use memos::governance::Principal;
 use memos::graph::{Direction, Link, LinkKind};
-use memos::time::Timestamp;
+use memos::time::{Timestamp, Window};
 use memos::vault::{CubeHead, NeighbourCube, Space};
 use serde::Serialize;
 
 use super::ids::{find, short};
-use super::receipts::{moment, said_by, stretch};
+use super::receipts::{day, moment, said_by, stretch};
 use super::scope::Scope;
 use super::screen::{DIM, NAME, NOTICE, Screen, TITLE, one_line, paint};
 use super::table::Table;
@@ -171,8 +171,12 @@ fn facts(header: &Header, head: &CubeHead) -> Vec<(&'static str, String)> {
         }
     }
     if !header.chain.derived_from.is_empty() {
-        let sources: Vec<String> =
-            header.chain.derived_from.iter().map(|source| format!("{}@{}", short(&source.cube), source.version)).collect();
+        let sources: Vec<String> = header
+            .chain
+            .derived_from
+            .iter()
+            .map(|source| format!("{}@{}", short(&source.cube), source.version))
+            .collect();
         facts.push(("made from", sources.join(", ")));
     }
     let usage = &head.usage;
@@ -203,8 +207,9 @@ struct ShownVersion<'a> {
 /// One of several statements that replaced each other.
 #[derive(Serialize)]
 pub(super) struct Statement {
-    cube: CubeId,
+    pub(super) cube: CubeId,
     observed: Timestamp,
+    valid: Window,
     state: State,
     text: String,
     place: Place,
@@ -224,7 +229,8 @@ pub(super) fn history(arguments: &HistoryArguments, scope: &Scope, screen: &mut 
     let versions = space.versions(&scope.caller, &id)?;
     let chain = chain(&space, &scope.caller, &id)?;
     if screen.json {
-        let versions = versions.iter().map(|cube| ShownVersion { header: &cube.header, text: cube.payload.as_text() }).collect();
+        let versions =
+            versions.iter().map(|cube| ShownVersion { header: &cube.header, text: cube.payload.as_text() }).collect();
         return screen.object(&History { space: space.name(), cube: id, versions, chain });
     }
     show_versions(screen, &versions);
@@ -239,7 +245,12 @@ pub(super) fn show_versions(screen: &mut Screen, versions: &[Cube]) {
         let header = &cube.header;
         let mut says = cube.payload.as_text().map_or_else(|| header.kind().to_string(), str::to_owned);
         says.extend(stretch(&header.times.valid).map(|when| format!(" (true {when})")));
-        table.row([header.version.to_string(), moment(header.times.created), header.origin.principal.to_string(), says]);
+        table.row([
+            header.version.to_string(),
+            moment(header.times.created),
+            header.origin.principal.to_string(),
+            says,
+        ]);
     }
     table.lines(screen.columns).into_iter().for_each(|line| screen.result(line));
 }
@@ -253,9 +264,22 @@ pub(super) fn show_chain(screen: &mut Screen, chain: &[Statement]) {
     screen.line(paint(DIM, "  statements that replaced each other, oldest first"));
     let mut table = Table::new(2).words("", NOTICE).words("said", DIM).words("id", NAME).text("says");
     for (at, statement) in chain.iter().enumerate() {
-        let mark = if at + 1 == chain.len() { "holds" } else { "replaced" };
+        let holds = at + 1 == chain.len();
+        // Where an old statement ended says more than where it began.
+        let end = Window { from: None, until: statement.valid.until };
+        let standing = match (holds, stretch(&end), stretch(&statement.valid)) {
+            (false, Some(end), _) => format!("true {end}"),
+            (false, None, _) => "replaced".to_owned(),
+            (true, _, Some(when)) => format!("holds {when}"),
+            (true, _, None) => "holds".to_owned(),
+        };
         let this = if statement.place == Place::This { "*" } else { "" };
-        table.row([mark.to_owned(), moment(statement.observed), format!("{}{this}", short(&statement.cube)), statement.text.clone()]);
+        table.row([
+            standing,
+            day(statement.observed),
+            format!("{}{this}", short(&statement.cube)),
+            statement.text.clone(),
+        ]);
     }
     table.lines(screen.columns).into_iter().for_each(|line| screen.result(line));
 }
@@ -269,13 +293,13 @@ pub(super) fn chain(space: &Space, caller: &Principal, id: &CubeId) -> Result<Ve
         while let Some(at) = open.pop() {
             let around = space.neighbourhood(caller, &at, 1, MOST_LINKS)?;
             if at == *id && place == Place::Replaced {
-                chain.extend(around.cubes.iter().find(|cube| cube.id == at).map(|cube| statement(cube, Place::This)));
+                chain.push(statement(space, caller, &at, Place::This)?);
             }
             for link in around.links.iter().filter(|link| link.kind == LinkKind::Supersedes) {
-                let (here, next) = if direction == Direction::Forward { (link.from, link.to) } else { (link.to, link.from) };
-                let found = around.cubes.iter().find(|cube| cube.id == next);
-                if let Some(cube) = found.filter(|_| here == at && chain.len() < LONGEST_CHAIN && seen.insert(next)) {
-                    chain.push(statement(cube, place));
+                let (here, next) =
+                    if direction == Direction::Forward { (link.from, link.to) } else { (link.to, link.from) };
+                if here == at && chain.len() < LONGEST_CHAIN && seen.insert(next) {
+                    chain.push(statement(space, caller, &next, place)?);
                     open.push(next);
                 }
             }
@@ -285,6 +309,8 @@ pub(super) fn chain(space: &Space, caller: &Principal, id: &CubeId) -> Result<Ve
     Ok(chain)
 }
 
-fn statement(cube: &NeighbourCube, place: Place) -> Statement {
-    Statement { cube: cube.id, observed: cube.observed, state: cube.state, text: cube.text.clone(), place }
+fn statement(space: &Space, caller: &Principal, id: &CubeId, place: Place) -> Result<Statement> {
+    let (cube, head) = space.get(caller, id)?;
+    let (times, text) = (cube.header.times, cube.payload.as_text().unwrap_or_default().to_owned());
+    Ok(Statement { cube: *id, observed: times.observed, valid: times.valid, state: head.state, text, place })
 }

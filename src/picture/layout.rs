@@ -14,6 +14,10 @@ const STEP: Point = Point { x: 285.0, y: 158.0 };
 /// Room between cards, and between a card and an arrow that passes by.
 const GAP: f64 = 26.0;
 const ARROW_GAP: f64 = 10.0;
+/// Angles at which a layout is tried, for not every one is best laid flat.
+const TILTS: [f64; 6] = [0.0, 0.3, -0.3, 0.6, -0.6, PI / 2.0];
+/// What fits on a screen. Width and height beyond it must be scrolled for.
+const SCREEN: Point = Point { x: 1_050.0, y: 600.0 };
 const ROUNDS: usize = 120;
 const PUSHES: usize = 160;
 /// Up to this many cards there is time for many starts.
@@ -23,14 +27,19 @@ const FEW: usize = 60;
 pub(super) fn place(sizes: &[(f64, f64)], links: &[(usize, usize)]) -> Vec<Point> {
     let neighbours = neighbours(sizes.len(), links);
     let distances: Vec<Vec<f64>> = (0..sizes.len()).map(|from| distances(from, &neighbours)).collect();
-    let starts = if sizes.len() <= FEW { 14 } else { 3 };
+    let starts = if sizes.len() <= FEW { 18 } else { 6 };
     let layouts = (0..starts).map(|start| {
         let mut points = rings(&neighbours, start);
         settle(&mut points, &distances);
+        turn(&mut points, TILTS.get(start % TILTS.len()).copied().unwrap_or(0.0));
         let mut cards: Vec<Rect> = points
             .iter()
             .zip(sizes)
-            .map(|(at, (width, height))| Rect { centre: Point { x: at.x * STEP.x, y: at.y * STEP.y }, width: *width, height: *height })
+            .map(|(at, (width, height))| Rect {
+                centre: Point { x: at.x * STEP.x, y: at.y * STEP.y },
+                width: *width,
+                height: *height,
+            })
             .collect();
         part(&mut cards, links);
         (cost(&cards, links), cards)
@@ -81,7 +90,7 @@ fn rings(neighbours: &[Vec<usize>], start: usize) -> Vec<Point> {
             }
             order.push(at);
             let list = neighbours.get(at).into_iter().flatten().copied();
-            let list: Vec<usize> = if start % 2 == 0 { list.collect() } else { list.rev().collect() };
+            let list: Vec<usize> = if start.is_multiple_of(2) { list.collect() } else { list.rev().collect() };
             queue.extend(list.into_iter().map(|next| (next, Some(at))));
         }
     }
@@ -98,7 +107,8 @@ fn rings(neighbours: &[Vec<usize>], start: usize) -> Vec<Point> {
     let mut points = vec![Point::default(); cards];
     for &at in &order {
         let Some(parent) = parents.get(at).copied().flatten() else { continue };
-        let share = leaves.get(at).copied().unwrap_or(1.0) / (leaves.get(parent).copied().unwrap_or(2.0) - 1.0).max(1.0);
+        let share =
+            leaves.get(at).copied().unwrap_or(1.0) / (leaves.get(parent).copied().unwrap_or(2.0) - 1.0).max(1.0);
         let Some((from, width, ring)) = sectors.get_mut(parent) else { continue };
         let own = share * *width;
         let sector = (*from, own, *ring + 1.0);
@@ -129,7 +139,11 @@ fn settle(points: &mut [Point], distances: &[Vec<f64>]) {
                 let way = here - *there;
                 let length = way.length();
                 // Two points in one place part along a way of their own.
-                let way = if length < 1e-6 { Point { x: (at as f64).cos(), y: (at as f64).sin() } } else { way * (1.0 / length) };
+                let way = if length < 1e-6 {
+                    Point { x: (at as f64).cos(), y: (at as f64).sin() }
+                } else {
+                    way * (1.0 / length)
+                };
                 sum = sum + (*there + way * wanted) * weight;
                 weights += weight;
             }
@@ -139,6 +153,24 @@ fn settle(points: &mut [Point], distances: &[Vec<f64>]) {
                 *slot = sum * (1.0 / weights);
             }
         }
+    }
+}
+
+/// Turns the points so that the longest way through them has this angle to the width of the picture.
+fn turn(points: &mut [Point], tilt: f64) {
+    let count = points.len().max(1) as f64;
+    let middle = points.iter().fold(Point::default(), |sum, point| sum + *point) * (1.0 / count);
+    let (mut wide, mut tall, mut both) = (0.0, 0.0, 0.0);
+    for way in points.iter().map(|point| *point - middle) {
+        wide += way.x * way.x;
+        tall += way.y * way.y;
+        both += way.x * way.y;
+    }
+    let angle = 0.5 * (2.0 * both).atan2(wide - tall) - tilt;
+    let (sin, cos) = angle.sin_cos();
+    for point in points {
+        let way = *point - middle;
+        *point = Point { x: way.x * cos + way.y * sin, y: way.y * cos - way.x * sin };
     }
 }
 
@@ -158,7 +190,8 @@ fn part(cards: &mut [Rect], links: &[(usize, usize)]) {
 
 fn clear_arrows(cards: &mut [Rect], links: &[(usize, usize)]) {
     for &(from, to) in links {
-        let (Some(start), Some(end)) = (cards.get(from).map(|card| card.centre), cards.get(to).map(|card| card.centre)) else {
+        let (Some(start), Some(end)) = (cards.get(from).map(|card| card.centre), cards.get(to).map(|card| card.centre))
+        else {
             continue;
         };
         let across = (end - start).across();
@@ -207,7 +240,8 @@ fn push_apart(cards: &mut [Rect]) -> bool {
 /// Returns how hard a layout is to read.
 fn cost(cards: &[Rect], links: &[(usize, usize)]) -> f64 {
     let ends = |&(from, to): &(usize, usize)| Some((cards.get(from)?.centre, cards.get(to)?.centre));
-    let lines: Vec<((usize, usize), (Point, Point))> = links.iter().filter_map(|link| Some((*link, ends(link)?))).collect();
+    let lines: Vec<((usize, usize), (Point, Point))> =
+        links.iter().filter_map(|link| Some((*link, ends(link)?))).collect();
     let mut cost = 0.0;
     for (at, (link, line)) in lines.iter().enumerate() {
         cost += (line.1 - line.0).length() / 400.0;
@@ -227,8 +261,9 @@ fn cost(cards: &[Rect], links: &[(usize, usize)]) -> f64 {
         let sides = cards.iter().map(side);
         sides.clone().fold(f64::MIN, f64::max) - sides.fold(f64::MAX, f64::min)
     };
-    // Screens are wider than tall, so height costs more.
-    cost + span(|card| card.centre.x) / 500.0 + span(|card| card.centre.y) / 250.0
+    let (wide, tall) = (span(|card| card.centre.x), span(|card| card.centre.y));
+    let beyond = (wide / SCREEN.x - 1.0).max(0.0) + (tall / SCREEN.y - 1.0).max(0.0);
+    cost + wide / 600.0 + tall / 300.0 + 12.0 * beyond
 }
 
 #[cfg(test)]
@@ -260,7 +295,8 @@ mod tests {
         check(12, &chain);
         let star: Vec<_> = (1..40).map(|at| (at, 0)).collect();
         check(40, &star);
-        let web: Vec<_> = (0..30).flat_map(|a| [(a, (a + 1) % 30), (a, (a * 7 + 3) % 30)]).filter(|(a, b)| a != b).collect();
+        let web: Vec<_> =
+            (0..30).flat_map(|a| [(a, (a + 1) % 30), (a, (a * 7 + 3) % 30)]).filter(|(a, b)| a != b).collect();
         check(30, &web);
     }
 }

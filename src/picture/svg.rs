@@ -119,7 +119,8 @@ fn draw_card(placed: &Placed, used: Use, out: &mut String) {
     for (at, line) in card.lines.iter().enumerate() {
         let y = first + LINE_HEIGHT * (at + 1) as f64 + 1.0;
         let x = left + PADDING;
-        let _ = write!(out, r#"<text class="ink" x="{x:.1}" y="{y:.1}" font-size="{TEXT_SIZE}">{}</text>"#, escape(line));
+        let _ =
+            write!(out, r#"<text class="ink" x="{x:.1}" y="{y:.1}" font-size="{TEXT_SIZE}">{}</text>"#, escape(line));
     }
     out.push_str("</g>");
 }
@@ -184,8 +185,9 @@ fn legend(picture: &Picture) -> Legend {
         at.y
     };
     for semantic in types {
-        let sample =
-            format!(r#"<g class="card {semantic}"><rect class="face" y="-7" width="20" height="14" rx="4"/><rect class="bar" y="-4" width="4" height="8" rx="2"/></g>"#);
+        let sample = format!(
+            r#"<g class="card {semantic}"><rect class="face" y="-7" width="20" height="14" rx="4"/><rect class="bar" y="-4" width="4" height="8" rx="2"/></g>"#
+        );
         place(&mut text, &sample, 20.0, semantic.as_str(), false);
     }
     if picture.cards.iter().any(|placed| !placed.card.state.is_recalled()) {
@@ -217,7 +219,11 @@ fn style(picture: &Picture) -> String {
         .iter()
         .filter_map(|kind| Some(format!(".memos .link.{kind}{{stroke-dasharray:{}}}", of_link(*kind).1?)))
         .collect();
-    format!("{shape}{dashes}{}@media(prefers-color-scheme:dark){{{}}}", colours(picture, &LIGHT), colours(picture, &DARK))
+    format!(
+        "{shape}{dashes}{}@media(prefers-color-scheme:dark){{{}}}",
+        colours(picture, &LIGHT),
+        colours(picture, &DARK)
+    )
 }
 
 fn colours(picture: &Picture, ground: &Ground) -> String {

@@ -15,7 +15,7 @@ fn cube(number: u8, text: &str) -> NeighbourCube {
         semantic: SemanticType::ALL[usize::from(number) % SemanticType::ALL.len()],
         state: if number == 3 { State::Archived } else { State::Generated },
         layer: Layer::Global,
-        speaker: (number % 2 == 0).then(|| "Bo <b> & \"Co\"".to_owned()),
+        speaker: number.is_multiple_of(2).then(|| "Bo <b> & \"Co\"".to_owned()),
         title: "Title".to_owned(),
         text: text.to_owned(),
         observed: Timestamp::from_millis(1_700_000_000_000),
@@ -24,7 +24,8 @@ fn cube(number: u8, text: &str) -> NeighbourCube {
 }
 
 fn around() -> Neighbourhood {
-    let links = [(1, LinkKind::Follows, 0), (0, LinkKind::Similar, 1), (2, LinkKind::DerivedFrom, 1), (3, LinkKind::About, 0)];
+    let links =
+        [(1, LinkKind::Follows, 0), (0, LinkKind::Similar, 1), (2, LinkKind::DerivedFrom, 1), (3, LinkKind::About, 0)];
     Neighbourhood {
         cubes: vec![
             cube(0, "the </title><script>alert(1)</script> centre\u{1b}[31m"),

@@ -121,6 +121,15 @@ impl MemoryGraph {
         leaving.chain(entering)
     }
 
+    /// Returns the newest link of a type that leaves (`Forward`) or enters (`Backward`) a slot.
+    pub fn edge(&self, slot: Slot, kind: LinkKind, direction: Direction) -> Option<Edge> {
+        let walk = if direction == Direction::Forward { Walk::Outgoing } else { Walk::Incoming };
+        let edge =
+            self.graph.edges_directed(NodeIndex::new(slot as usize), walk).find(|edge| *edge.weight() == kind)?;
+        let other = if direction == Direction::Forward { edge.target() } else { edge.source() };
+        Some(Edge { kind, direction, slot: other.index() as Slot })
+    }
+
     /// Returns all links.
     pub fn all(&self) -> impl Iterator<Item = (Slot, LinkKind, Slot)> + '_ {
         self.graph

@@ -42,9 +42,7 @@ const LINKS_LOOKED_AT: usize = 16;
 impl MemoryGraph {
     /// Returns the cubes before (`Forward`: a `follows` link leads to what came before) or after `slot`, nearest first.
     pub fn chain(&self, slot: Slot, direction: Direction, steps: usize) -> impl Iterator<Item = Edge> + '_ {
-        let next = move |slot: Slot| {
-            self.edges(slot).find(|edge| edge.kind == LinkKind::Follows && edge.direction == direction)
-        };
+        let next = move |slot: Slot| self.edge(slot, LinkKind::Follows, direction);
         std::iter::successors(next(slot), move |edge| next(edge.slot)).take(steps)
     }
 
@@ -79,7 +77,8 @@ impl MemoryGraph {
             // What takes no part ends the chain, so that nothing passes through what is hidden.
             while chain.next().is_some_and(|edge| take(edge, 1.0)) {}
         }
-        for edge in self.edges(slot).take(LINKS_LOOKED_AT) {
+        let others = if reach.lineage > 0.0 || reach.association > 0.0 { LINKS_LOOKED_AT } else { 0 };
+        for edge in self.edges(slot).take(others) {
             let share = match edge.kind {
                 LinkKind::DerivedFrom => reach.lineage,
                 LinkKind::Mentions | LinkKind::About | LinkKind::CausedBy => reach.association,

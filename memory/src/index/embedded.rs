@@ -67,8 +67,9 @@ impl EmbeddedIndex {
 
     fn matches(&self, query: &IndexQuery, found: &Found, slots: Vec<Slot>) -> Vec<Match> {
         let cosines = self.dense.score(&self.dense.query(&query.vector), &slots);
-        let words = |slot| self.lexical.score(&query.terms, &found.term_weights, found.mean_length, slot);
-        slots.into_iter().zip(cosines).map(|(slot, dense)| Match { slot, dense, lexical: words(slot) }).collect()
+        let words = self.lexical.score(&query.terms, &found.term_weights, found.mean_length, &slots);
+        let scored = slots.into_iter().zip(cosines).zip(words);
+        scored.map(|((slot, dense), lexical)| Match { slot, dense, lexical }).collect()
     }
 
     fn passes(&self, slot: Slot, filter: &Filter) -> bool {
@@ -119,29 +120,22 @@ impl CandidateIndex for EmbeddedIndex {
 
     fn search(&self, query: &IndexQuery, filter: &Filter, most: usize) -> Result<Found> {
         let admitted = self.admitted(filter);
-        let lexical = self.lexical.search(&query.terms, &admitted, most * OVERSAMPLE);
+        let lexical = self.lexical.search(&query.terms, &admitted);
         let dense = self.dense.query(&query.vector);
         let mut slots = self.dense.worth_comparing(&dense, &admitted.slots, most, self.exact_up_to);
         if slots.len() < admitted.slots.len() {
-            slots.extend(lexical.best.iter().map(|(slot, _)| *slot));
+            slots.extend(lexical.best(most * OVERSAMPLE).iter().map(|(slot, _)| *slot));
             slots.sort_unstable();
             slots.dedup();
         }
+        let mut sums = self.dense.score(&dense, &slots);
+        sums.iter_mut().zip(&slots).for_each(|(sum, slot)| *sum += lexical.score(*slot));
         let found = Found {
             matches: Vec::new(),
             term_weights: lexical.weights,
             mean_length: lexical.mean_length,
             considered: admitted.slots.len(),
         };
-        let cosines = self.dense.score(&dense, &slots);
-        let mut sums = cosines;
-        for (slot, score) in &lexical.best {
-            if let Ok(at) = slots.binary_search(slot)
-                && let Some(sum) = sums.get_mut(at)
-            {
-                *sum += score;
-            }
-        }
         let chosen: Vec<Slot> = best_of(&slots, &sums, most).into_iter().map(|(slot, _)| slot).collect();
         let matches = self.matches(query, &found, chosen);
         Ok(Found { matches, ..found })

@@ -64,11 +64,24 @@ impl Admitted {
 
 /// What the lexical pass found.
 pub(super) struct LexicalFound {
-    /// Slot and score of the best, without order; only slots that have a word of the question.
-    pub(super) best: Vec<(Slot, f32)>,
+    /// The score of each slot, 0 for those that have no word of the question.
+    scores: Vec<f32>,
+    touched: Vec<Slot>,
     /// What each term adds at most, so that a cube that has all of them again and again comes near 1.
     pub(super) weights: Vec<f32>,
     pub(super) mean_length: f32,
+}
+
+impl LexicalFound {
+    pub(super) fn score(&self, slot: Slot) -> f32 {
+        self.scores.get(slot as usize).copied().unwrap_or(0.0)
+    }
+
+    /// Returns the `most` best slots, without order; only slots that have a word of the question.
+    pub(super) fn best(&self, most: usize) -> Vec<(Slot, f32)> {
+        let scores: Vec<f32> = self.touched.iter().map(|&slot| self.score(slot)).collect();
+        best_of(&self.touched, &scores, most)
+    }
 }
 
 impl InvertedIndex {
@@ -135,8 +148,8 @@ impl InvertedIndex {
         terms.iter().all(has)
     }
 
-    /// Finds the `most` best of what is admitted. Scores lie between 0 and 1.
-    pub(super) fn search(&self, terms: &[String], admitted: &Admitted, most: usize) -> LexicalFound {
+    /// Scores all that is admitted, between 0 and 1.
+    pub(super) fn search(&self, terms: &[String], admitted: &Admitted) -> LexicalFound {
         let lengths: u64 = admitted.slots.iter().map(|&slot| u64::from(self.length(slot))).sum();
         let mean_length = (lengths as f32 / admitted.slots.len().max(1) as f32).max(1.0);
         let inside: Vec<Vec<Posting>> = terms.iter().map(|term| self.admitted_postings(term, admitted)).collect();
@@ -153,8 +166,7 @@ impl InvertedIndex {
                 }
             }
         }
-        let scored: Vec<f32> = touched.iter().map(|&slot| scores.get(slot as usize).copied().unwrap_or(0.0)).collect();
-        LexicalFound { best: best_of(&touched, &scored, most), weights, mean_length }
+        LexicalFound { scores, touched, weights, mean_length }
     }
 
     fn admitted_postings(&self, term: &str, admitted: &Admitted) -> Vec<Posting> {
@@ -162,16 +174,20 @@ impl InvertedIndex {
         postings.into_iter().flatten().filter(|posting| admitted.contains(posting.slot)).copied().collect()
     }
 
-    /// Scores one slot with the weights that a search returned.
-    pub(super) fn score(&self, terms: &[String], weights: &[f32], mean_length: f32, slot: Slot) -> f32 {
-        let Some(entry) = self.slots.get(slot as usize) else { return 0.0 };
-        let of_term = |(term, weight): (&String, &f32)| {
-            let id = self.ids.get(term.as_str())?;
-            let at = entry.terms.binary_search_by_key(id, |(id, _)| *id).ok()?;
-            let (_, count) = entry.terms.get(at)?;
-            Some(weight * saturation(*count, entry.length, mean_length))
+    /// Scores slots with the weights that a search returned.
+    pub(super) fn score(&self, terms: &[String], weights: &[f32], mean_length: f32, slots: &[Slot]) -> Vec<f32> {
+        let ids = terms.iter().map(|term| self.ids.get(term.as_str()).copied());
+        let known: Vec<(TermId, f32)> = ids.zip(weights).filter_map(|(id, weight)| Some((id?, *weight))).collect();
+        let of_slot = |slot: &Slot| {
+            let Some(entry) = self.slots.get(*slot as usize) else { return 0.0 };
+            let of_term = |(id, weight): &(TermId, f32)| {
+                let at = entry.terms.binary_search_by_key(id, |(id, _)| *id).ok()?;
+                let (_, count) = entry.terms.get(at)?;
+                Some(weight * saturation(*count, entry.length, mean_length))
+            };
+            known.iter().filter_map(of_term).sum()
         };
-        terms.iter().zip(weights).filter_map(of_term).sum()
+        slots.iter().map(of_slot).collect()
     }
 
     fn length(&self, slot: Slot) -> u32 {
@@ -276,7 +292,7 @@ mod tests {
     }
 
     fn found(index: &InvertedIndex, words: &str, admitted: &[Slot]) -> Vec<Slot> {
-        let mut best = index.search(&terms(words), &Admitted::new(admitted.iter().copied(), 8), 10).best;
+        let mut best = index.search(&terms(words), &Admitted::new(admitted.iter().copied(), 8)).best(10);
         best.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         best.into_iter().map(|(slot, _)| slot).collect()
     }
@@ -298,7 +314,7 @@ mod tests {
         let small = index(&["red boat", "red house"]);
         let large = index(&["red boat", "red house", "red red red", "boat"]);
         let score = |index: &InvertedIndex| {
-            let mut best = index.search(&terms("red boat"), &Admitted::new(0..2, 4), 10).best;
+            let mut best = index.search(&terms("red boat"), &Admitted::new(0..2, 4)).best(10);
             best.sort_by_key(|(slot, _)| *slot);
             best
         };
@@ -309,9 +325,9 @@ mod tests {
     fn single_scores_equal_searched_scores() {
         let index = index(&["red boat on the sea", "red house", "blue house"]);
         let query = terms("red sea moon");
-        let found = index.search(&query, &Admitted::new(0..3, 3), 10);
-        for (slot, score) in found.best {
-            assert_eq!(index.score(&query, &found.weights, found.mean_length, slot), score);
+        let found = index.search(&query, &Admitted::new(0..3, 3));
+        for (slot, score) in found.best(10) {
+            assert_eq!(index.score(&query, &found.weights, found.mean_length, &[slot]), [score]);
             assert!(score > 0.0 && score < 1.0);
         }
         assert_eq!(index.with_all(&["red".into(), "house".into()]), [1]);

@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 
+use rustc_hash::FxHashMap;
+
 use super::filter::{ClassId, ClassSet};
 use super::lexical::rarity;
 use crate::embed::{BuiltinEmbedder, Piece};
@@ -142,31 +144,32 @@ impl PieceIndex {
         let sum: f32 = question.iter().map(rarity).sum();
         let weights: Vec<f32> = question.iter().map(|piece| rarity(piece) / sum.max(f32::MIN_POSITIVE)).collect();
         // Each distinct piece is compared once, however many cubes have it.
-        let mut places: HashMap<Piece, usize> = HashMap::new();
+        let mut places: Vec<u32> = vec![0; self.holders.len()];
         let mut distinct: Vec<u32> = Vec::new();
         for piece in slots.clone().filter_map(|slot| self.pieces_of(slot)).flat_map(|kept| kept.pieces.iter()) {
-            places.entry(*piece).or_insert_with(|| {
+            if let Some(place) = places.get_mut(usize::from(*piece)).filter(|place| **place == 0) {
                 distinct.push(u32::from(*piece));
-                distinct.len() - 1
-            });
+                *place = distinct.len() as u32;
+            }
         }
-        let mut met: Vec<Vec<f32>> = Vec::with_capacity(question.len());
-        for piece in &question {
-            let mut cosines = Vec::new();
-            meaning.similarities(*piece, &distinct, &mut cosines);
-            cosines
-                .iter_mut()
-                .for_each(|cosine| *cosine = if *cosine > UNRELATED_UP_TO { *cosine * *cosine } else { 0.0 });
-            met.push(cosines);
-        }
-        let mut rows = HashMap::new();
-        let mut values = Vec::new();
+        let met = met(meaning, &question, &distinct);
+        let width = question.len();
+        let (mut rows, mut values) = (FxHashMap::default(), Vec::new());
         for slot in slots {
             let Some(kept) = self.pieces_of(slot) else { continue };
-            rows.insert(slot, values.len());
-            let at: Vec<usize> = kept.pieces.iter().filter_map(|piece| places.get(piece).copied()).collect();
-            for met in &met {
-                values.push(at.iter().filter_map(|&at| met.get(at)).fold(0.0_f32, |best, &value| best.max(value)));
+            let start = values.len();
+            rows.insert(slot, start);
+            values.resize(start + width, 0.0_f32);
+            let Some(best) = values.get_mut(start..) else { continue };
+            for piece in &kept.pieces {
+                let place = places.get(usize::from(*piece)).map_or(0, |place| *place as usize);
+                let Some(offered) = place.checked_sub(1).and_then(|place| met.get(place * width..(place + 1) * width))
+                else {
+                    continue;
+                };
+                for (best, offered) in best.iter_mut().zip(offered) {
+                    *best = best.max(*offered);
+                }
             }
         }
         Coverage { weights, rows, values }
@@ -193,12 +196,27 @@ impl PieceIndex {
     }
 }
 
+/// Returns, one row for each of the `distinct` pieces, how well it meets each piece of the question.
+fn met(meaning: &BuiltinEmbedder, question: &[Piece], distinct: &[u32]) -> Vec<f32> {
+    let width = question.len();
+    let mut met = vec![0.0; distinct.len() * width];
+    let mut cosines = Vec::new();
+    for (column, piece) in question.iter().enumerate() {
+        meaning.similarities(*piece, distinct, &mut cosines);
+        let cells = met.iter_mut().skip(column).step_by(width);
+        for (cell, cosine) in cells.zip(&cosines).filter(|(_, cosine)| **cosine > UNRELATED_UP_TO) {
+            *cell = cosine * cosine;
+        }
+    }
+    met
+}
+
 /// How well cubes cover the pieces of a question, each from 0 to 1.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Coverage {
     /// What each piece counts; together 1.
     pub(crate) weights: Vec<f32>,
-    rows: HashMap<Slot, usize>,
+    rows: FxHashMap<Slot, usize>,
     values: Vec<f32>,
 }
 

@@ -74,15 +74,18 @@ features! {
     Opening opening = 0.25,
     /// Its speaker speaks of themselves.
     FirstPerson first_person = 0.125,
-    /// Another memory holds in its place by now.
+    /// Another memory holds in its place, or in place of what was concluded from it, by now.
     Superseded superseded = -0.5,
+    /// It holds in place of a memory that fits the question, and so stands before it.
+    Replaces replaces = 1.0,
 }
 
-/// Reach of `near`: two steps each way.
+/// Reach of `near`: two steps each way, and what it came from or is about.
 pub(super) const NEAR: SpreadWeights = SpreadWeights { before: 2, after: 2, lineage: 0.5, association: 0.5 };
 
-/// Reach of `back`: four steps back, since a conversation comes to a point and does not start from it.
-pub(super) const BACK: SpreadWeights = SpreadWeights { before: 4, after: 0, lineage: 0.5, association: 0.5 };
+/// Reach of `back`: four steps back, since a conversation comes to a point and does not start from it. What other links
+/// give is counted in `near`.
+pub(super) const BACK: SpreadWeights = SpreadWeights { before: 4, after: 0, lineage: 0.0, association: 0.0 };
 
 /// Best matches whose surroundings become candidates too.
 pub(super) const SEEDS: usize = 100;

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use rustc_hash::{FxHashMap, FxHashSet};
+
 use super::call::{AskedTime, Intent, MemoryCall};
 use super::features::{AROUND_SEED, BACK, Feature, NEAR, SEEDS, Weights};
 use crate::cube::SemanticType;
 use crate::embed::{BuiltinEmbedder, Embedder, Piece};
 use crate::error::Result;
-use crate::graph::{Direction, Edge, LinkKind, Slot};
+use crate::graph::{Direction, Edge, LinkKind, Slot, Spread, SpreadWeights};
 use crate::index::{CandidateIndex, Coverage, Filter, Found, IndexQuery, Match};
 use crate::time::{Timestamp, Window};
 use crate::vault::Projection;
@@ -17,10 +19,20 @@ use crate::vault::Projection;
 pub(super) struct Ranked {
     pub(super) slot: Slot,
     pub(super) score: f32,
-    /// What each feature contributed.
-    pub(super) features: Vec<(Feature, f32)>,
+    /// What each feature contributed, in the order of [`Feature::ALL`].
+    parts: [f32; Feature::ALL.len()],
     /// The links by which it gained, and how much.
     pub(super) path: Vec<(Edge, f32)>,
+}
+
+impl Ranked {
+    /// Returns the features that contributed, the strongest first.
+    pub(super) fn features(&self) -> Vec<(Feature, f32)> {
+        let parts = Feature::ALL.iter().copied().zip(self.parts).filter(|(_, part)| *part != 0.0);
+        let mut features: Vec<(Feature, f32)> = parts.collect();
+        features.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+        features
+    }
 }
 
 /// What is asked, as the rank sees it.
@@ -62,51 +74,60 @@ pub(super) fn find(view: &Projection, question: &Question<'_>) -> Result<Found> 
     view.index.search(&question.query, &question.filter, SEEDS)
 }
 
-/// Ranks what was found together with what stands around it, best first.
+/// Ranks what was found together with what stands around it, and returns the `most` best, best first.
 pub(super) fn rank(
     view: &Projection,
     question: &Question<'_>,
     found: &Found,
     meaning: &BuiltinEmbedder,
     weights: &Weights,
+    most: usize,
 ) -> Result<Vec<Ranked>> {
     let surroundings = Surroundings::of(view, question, found)?;
     let covering = surroundings.matches.keys().copied();
     let coverage = view.pieces.coverage(meaning, &question.pieces, &question.rarities, covering);
-    let candidates =
-        Candidates { view, question, coverage, best_of_session: surroundings.best_of_session(view), surroundings };
+    let best_of_session = surroundings.best_of_session(view);
+    let candidates = Candidates { view, question, coverage, best_of_session, surroundings, weights };
     let mut ranked: Vec<Ranked> =
-        candidates.surroundings.candidates.iter().map(|&slot| candidates.judge(slot, weights)).collect();
+        candidates.surroundings.candidates.iter().map(|&slot| candidates.judge(slot)).collect();
+    candidates.put_forward(&mut ranked);
     // Of equals the earlier one is first, so that the order is the same every time.
     ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.slot.cmp(&b.slot)));
+    ranked.truncate(most);
+    ranked.iter_mut().for_each(|ranked| candidates.explain(ranked));
     Ok(ranked)
 }
+
+/// How far a memory that holds stands before the one that it replaced.
+const BEFORE_REPLACED: f32 = 0.01;
+
+/// Cubes that were derived from a candidate, or from which it was, that are looked at.
+const LINKED: usize = 16;
 
 /// The best matches and what stands around them, as far as the filter lets through.
 struct Surroundings {
     candidates: Vec<Slot>,
     /// All that is looked at: candidates, and what they gain from.
-    matches: HashMap<Slot, Match>,
+    matches: FxHashMap<Slot, Match>,
 }
 
 impl Surroundings {
     fn of(view: &Projection, question: &Question<'_>, found: &Found) -> Result<Self> {
-        let mut matches: HashMap<Slot, Match> = found.matches.iter().map(|found| (found.slot, *found)).collect();
+        let mut matches: FxHashMap<Slot, Match> = found.matches.iter().map(|found| (found.slot, *found)).collect();
         let seeds: Vec<Slot> = found.matches.iter().map(|found| found.slot).collect();
         let (before, after) = AROUND_SEED;
+        let mut seen: FxHashSet<Slot> = seeds.iter().copied().collect();
         let mut candidates = seeds.clone();
-        candidates.extend(seeds.iter().flat_map(|&seed| around(view, seed, before, after)));
-        candidates.sort_unstable();
-        candidates.dedup();
-        let mut looked_at = candidates.clone();
-        looked_at.extend(candidates.iter().flat_map(|&slot| around(view, slot, BACK.before, NEAR.after)));
-        let linked = |slot: Slot| {
-            view.graph.edges(slot).filter(|edge| edge.kind != LinkKind::Follows).map(|edge| edge.slot).take(16)
-        };
-        looked_at.extend(candidates.iter().flat_map(|&slot| linked(slot)));
-        looked_at.sort_unstable();
-        looked_at.dedup();
-        looked_at.retain(|slot| !matches.contains_key(slot));
+        let surrounding = seeds.iter().flat_map(|&seed| around(view, seed, before, after));
+        candidates.extend(surrounding.filter(|slot| seen.insert(*slot)));
+        let mut looked_at: Vec<Slot> = candidates.iter().copied().filter(|slot| !matches.contains_key(slot)).collect();
+        let linked =
+            |slot: Slot| view.graph.edges(slot).filter(|edge| edge.kind == LinkKind::DerivedFrom).map(|edge| edge.slot);
+        let giving = candidates.iter().flat_map(|&slot| {
+            let around = around(view, slot, BACK.before, NEAR.after);
+            around.chain(linked(slot).take(LINKED)).chain(superseded_by(view, slot))
+        });
+        looked_at.extend(giving.filter(|slot| seen.insert(*slot)));
         let others = view.index.score(&question.query, &question.filter, found, &looked_at)?;
         matches.extend(others.into_iter().map(|other| (other.slot, other)));
         candidates.retain(|slot| matches.contains_key(slot));
@@ -117,8 +138,8 @@ impl Surroundings {
         self.matches.get(&slot).map_or(0.0, |found| found.lexical + found.dense)
     }
 
-    fn best_of_session(&self, view: &Projection) -> HashMap<u32, f32> {
-        let mut best: HashMap<u32, f32> = HashMap::new();
+    fn best_of_session(&self, view: &Projection) -> FxHashMap<u32, f32> {
+        let mut best: FxHashMap<u32, f32> = FxHashMap::default();
         for &slot in &self.candidates {
             if let Some(session) = view.head(slot).and_then(|head| head.session) {
                 let own = self.own(slot);
@@ -139,26 +160,24 @@ struct Candidates<'a> {
     question: &'a Question<'a>,
     surroundings: Surroundings,
     coverage: Coverage,
-    best_of_session: HashMap<u32, f32>,
+    best_of_session: FxHashMap<u32, f32>,
+    weights: &'a Weights,
 }
 
 impl Candidates<'_> {
-    fn judge(&self, slot: Slot, weights: &Weights) -> Ranked {
+    fn judge(&self, slot: Slot) -> Ranked {
         let (view, call) = (self.view, self.question.call);
-        let mut features: Vec<(Feature, f32)> = Vec::with_capacity(Feature::ALL.len());
+        let mut parts = [0.0; Feature::ALL.len()];
         let mut add = |feature: Feature, value: f32| {
-            if value != 0.0 {
-                features.push((feature, value * weights.of(feature)));
+            if let Some(part) = parts.get_mut(feature as usize) {
+                *part = value * self.weights.of(feature);
             }
         };
         let own = self.surroundings.matches.get(&slot);
         add(Feature::Lexical, own.map_or(0.0, |own| own.lexical));
         add(Feature::Dense, own.map_or(0.0, |own| own.dense));
-        let covers = |slot: Slot| self.coverage.of(slot);
-        let near = view.graph.spread_to(slot, &NEAR, &self.coverage.weights, covers);
-        let back = view.graph.spread_to(slot, &BACK, &self.coverage.weights, covers);
-        add(Feature::Near, near.total(&self.coverage.weights));
-        add(Feature::Back, back.total(&self.coverage.weights));
+        add(Feature::Near, self.spread(slot, &NEAR).total(&self.coverage.weights));
+        add(Feature::Back, self.spread(slot, &BACK).total(&self.coverage.weights));
         let before = view.graph.chain(slot, Direction::Forward, 1).next();
         if let Some(before) = before.filter(|before| view.pieces.marks(before.slot).asks) {
             add(Feature::Reply, self.surroundings.own(before.slot));
@@ -179,9 +198,42 @@ impl Candidates<'_> {
         }
         add(Feature::FirstPerson, f32::from(marks.first_person));
         add(Feature::Superseded, f32::from(superseded_by(view, slot).is_some()));
-        features.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
-        let score = features.iter().map(|(_, part)| part).sum();
-        Ranked { slot, score, features, path: gained(near.given, back.given, weights) }
+        Ranked { slot, score: parts.iter().sum(), parts, path: Vec::new() }
+    }
+
+    /// Puts what holds now before what it replaced: a memory that fits the question and no longer holds brings the one that
+    /// does, as far as the filter lets it through.
+    fn put_forward(&self, ranked: &mut Vec<Ranked>) {
+        let replaced: Vec<(Slot, f32)> =
+            ranked.iter().filter_map(|ranked| Some((superseded_by(self.view, ranked.slot)?, ranked.score))).collect();
+        for (slot, score) in replaced {
+            let at = ranked.iter().position(|ranked| ranked.slot == slot);
+            let found = match at {
+                Some(at) => ranked.get_mut(at),
+                None if self.surroundings.matches.contains_key(&slot) => {
+                    ranked.push(self.judge(slot));
+                    ranked.last_mut()
+                }
+                None => None,
+            };
+            let lift = found.as_ref().map_or(0.0, |found| score + BEFORE_REPLACED - found.score);
+            if let Some(found) = found.filter(|_| lift > 0.0)
+                && let Some(part) = found.parts.get_mut(Feature::Replaces as usize)
+            {
+                *part += lift * self.weights.replaces;
+                found.score += lift * self.weights.replaces;
+            }
+        }
+    }
+
+    /// Notes the links by which the cube gained.
+    fn explain(&self, ranked: &mut Ranked) {
+        let (near, back) = (self.spread(ranked.slot, &NEAR), self.spread(ranked.slot, &BACK));
+        ranked.path = gained(near.given, back.given, self.weights);
+    }
+
+    fn spread(&self, slot: Slot, reach: &SpreadWeights) -> Spread {
+        self.view.graph.spread_to(slot, reach, &self.coverage.weights, |slot| self.coverage.of(slot))
     }
 }
 
@@ -198,10 +250,15 @@ fn gained(near: Vec<(Edge, f32)>, back: Vec<(Edge, f32)>, weights: &Weights) -> 
     path
 }
 
-/// Returns the cube that holds in place of the one in `slot`.
+/// Returns the cube that holds in place of the one in `slot`, or of what was concluded from it.
 pub(super) fn superseded_by(view: &Projection, slot: Slot) -> Option<Slot> {
-    let by = |edge: &Edge| edge.kind == LinkKind::Supersedes && edge.direction == Direction::Backward;
-    view.graph.edges(slot).find(by).map(|edge| edge.slot)
+    let by = |slot: Slot| view.graph.edge(slot, LinkKind::Supersedes, Direction::Backward).map(|edge| edge.slot);
+    let concluded = || {
+        view.graph
+            .edges(slot)
+            .filter(|edge| edge.kind == LinkKind::DerivedFrom && edge.direction == Direction::Backward)
+    };
+    by(slot).or_else(|| concluded().find_map(|edge| by(edge.slot)))
 }
 
 const DAY_MILLIS: i64 = 24 * 3600 * 1000;

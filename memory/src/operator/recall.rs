@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::call::MemoryCall;
-use super::features::{Feature, Weights};
+use super::features::Weights;
 use super::pack::{Pack, Packed, estimated_tokens};
 use super::rank::{self, Question, Ranked, superseded_by};
 use super::receipt::{Answer, PathStep, RecallTimes, Receipt};
@@ -11,7 +11,6 @@ use crate::cube::CubeId;
 use crate::embed::builtin;
 use crate::error::{Error, ErrorKind, Result};
 use crate::governance::{Decision, Operation};
-use crate::graph::{Direction, LinkKind};
 use crate::index::{Filter, tag_term};
 use crate::ledger::LedgerReader;
 use crate::limits::Limits;
@@ -97,8 +96,8 @@ fn candidates_of(
     let found = rank::find(&view, &question)?;
     times.find += micros(started);
     let started = Instant::now();
-    let ranked = rank::rank(&view, &question, &found, &meaning, weights)?;
-    for ranked in ranked.into_iter().take(call.memories.saturating_mul(KEPT_PER_MEMORY)) {
+    let kept = call.memories.saturating_mul(KEPT_PER_MEMORY);
+    for ranked in rank::rank(&view, &question, &found, &meaning, weights, kept)? {
         // The second check: the class was let through, and still each cube is decided on by itself.
         let Some((head, class)) = view.head(ranked.slot).zip(view.class(ranked.slot)) else { continue };
         let decision = policy.decide(&call.caller, Operation::Read, class);
@@ -123,12 +122,7 @@ fn path(view: &Projection, ranked: &Ranked) -> Vec<PathStep> {
 
 /// Returns what holds by now in place of a cube, or of what was concluded from it, if the caller may see that.
 fn replaced_by(view: &Projection, ranked: &Ranked, filter: &Filter) -> Option<CubeId> {
-    let concluded = view
-        .graph()
-        .edges(ranked.slot)
-        .filter(|edge| edge.kind == LinkKind::DerivedFrom && edge.direction == Direction::Backward);
-    let by = superseded_by(view, ranked.slot)
-        .or_else(|| concluded.filter_map(|edge| superseded_by(view, edge.slot)).next())?;
+    let by = superseded_by(view, ranked.slot)?;
     view.head(by).filter(|head| filter.classes.contains(head.class)).map(|head| head.id)
 }
 
@@ -168,7 +162,6 @@ fn pack(spaces: &[&Space], call: &MemoryCall, candidates: Vec<Candidate>) -> Res
 
 fn receipt(space: &Space, candidate: Candidate, header: &crate::cube::Header, text: String, tokens: usize) -> Receipt {
     let Candidate { head, ranked, path, superseded_by, decision, .. } = candidate;
-    let features: Vec<(Feature, f32)> = ranked.features;
     Receipt {
         space: space.name().clone(),
         cube: header.id,
@@ -187,7 +180,7 @@ fn receipt(space: &Space, candidate: Candidate, header: &crate::cube::Header, te
         form: "text",
         tokens,
         score: ranked.score,
-        features,
+        features: ranked.features(),
         path,
         decision,
         stands_for: Vec::new(),

@@ -190,7 +190,7 @@ fn of_favourite(phrase: &Phrase<'_>, speaker: &str) -> Option<Shape> {
 
 /// "The opening is on 1 September", "the kitchen budget is now 9,500 euros", "my phone number is …".
 fn of_thing(phrase: &Phrase<'_>, speaker: &str) -> Option<Shape> {
-    let be = phrase.find_be(1).filter(|be| *be <= 5)?;
+    let be = phrase.find_be(1)?;
     let (owner, name_from) = phrase.owner(be, speaker)?;
     let name = phrase.name_of_thing(name_from, be)?;
     let value_from = phrase.skip_prepositions(be + 1);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::sentences::sentences;
+use crate::english::{is_number_word, is_time_word};
 use crate::governance::sensitivity::find_sensitive;
 use crate::index::TermReader;
 
@@ -57,15 +58,14 @@ pub(super) fn digest(reader: &TermReader, turns: &[&str]) -> Digest {
 
 /// Returns the most frequent terms, each as the word of the text that it was made from.
 fn topics(turns_with: &HashMap<String, usize>, turns: &[&str]) -> Vec<String> {
-    let mut terms: Vec<(&String, &usize)> = turns_with
-        .iter()
-        .filter(|(term, count)| **count > 2 && term.len() > 3 && !term.bytes().any(|byte| byte.is_ascii_digit()))
-        .collect();
+    let mut terms: Vec<(&String, &usize)> =
+        turns_with.iter().filter(|(term, count)| **count > 2 && term.len() > 3).collect();
     terms.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
     let word_of = |term: &str| {
         let words = turns.iter().flat_map(|turn| turn.split(|c: char| !c.is_alphanumeric()));
         let mut words = words.map(str::to_lowercase).filter(|word| word.starts_with(term.trim_end_matches('i')));
-        words.next()
+        // Numbers and times are spoken of in every session.
+        words.next().filter(|word| !is_time_word(word) && !is_number_word(word))
     };
     terms.into_iter().filter_map(|(term, _)| word_of(term)).take(TOPICS).collect()
 }

@@ -274,7 +274,8 @@ impl Space {
         let mut named = Some(head.digest);
         for &event in head.earlier.iter().chain([&head.event]).rev() {
             let header = ledger.header(event)?;
-            let digest = named.ok_or_else(|| Error::corrupt(format!("cube `{cube}` has a version before its first")))?;
+            let digest =
+                named.ok_or_else(|| Error::corrupt(format!("cube `{cube}` has a version before its first")))?;
             check_header(&header, &digest)?;
             named = header.chain.parent;
             if !self.policy().decide(caller, Operation::Read, &(&header.governance).into()).allowed {

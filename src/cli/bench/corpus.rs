@@ -17,26 +17,84 @@ const NAMES: &[&str] = &[
     "Viktor", "Leila", "Anders",
 ];
 const VERBS: &[&str] = &[
-    "bought", "sold", "repaired", "painted", "borrowed", "planted", "cooked", "studied", "recorded", "visited", "designed",
-    "lost", "found", "cleaned", "measured", "photographed", "wrapped", "carried", "promised", "returned",
+    "bought",
+    "sold",
+    "repaired",
+    "painted",
+    "borrowed",
+    "planted",
+    "cooked",
+    "studied",
+    "recorded",
+    "visited",
+    "designed",
+    "lost",
+    "found",
+    "cleaned",
+    "measured",
+    "photographed",
+    "wrapped",
+    "carried",
+    "promised",
+    "returned",
 ];
 const THINGS: &[&str] = &[
-    "guitar", "bicycle", "kettle", "lantern", "camera", "compass", "sweater", "kayak", "novel", "clock", "piano", "garden",
-    "telescope", "ladder", "carpet", "teapot", "violin", "anchor", "mirror", "blanket", "puzzle", "easel", "saddle", "drum",
-    "basket", "notebook", "radio", "curtain", "hammer", "candle", "statue", "bench", "rudder", "spindle", "trumpet", "globe",
+    "guitar",
+    "bicycle",
+    "kettle",
+    "lantern",
+    "camera",
+    "compass",
+    "sweater",
+    "kayak",
+    "novel",
+    "clock",
+    "piano",
+    "garden",
+    "telescope",
+    "ladder",
+    "carpet",
+    "teapot",
+    "violin",
+    "anchor",
+    "mirror",
+    "blanket",
+    "puzzle",
+    "easel",
+    "saddle",
+    "drum",
+    "basket",
+    "notebook",
+    "radio",
+    "curtain",
+    "hammer",
+    "candle",
+    "statue",
+    "bench",
+    "rudder",
+    "spindle",
+    "trumpet",
+    "globe",
 ];
 const LOOKS: &[&str] = &[
-    "red", "old", "quiet", "heavy", "golden", "hollow", "frozen", "narrow", "bright", "dusty", "wooden", "silver", "cracked",
-    "gentle", "striped", "tiny", "crooked", "polished", "faded", "square",
+    "red", "old", "quiet", "heavy", "golden", "hollow", "frozen", "narrow", "bright", "dusty", "wooden", "silver",
+    "cracked", "gentle", "striped", "tiny", "crooked", "polished", "faded", "square",
 ];
 const PLACES: &[&str] = &[
-    "Lisbon", "Oslo", "Kyoto", "Quito", "Nairobi", "Prague", "Hanoi", "Turin", "Bergen", "Split", "Cork", "Perth", "Cusco",
-    "Tartu", "Ghent", "Porto", "Riga", "Bilbao", "Leuven", "Graz", "Tampere", "Aarhus", "Zadar", "Kaunas",
+    "Lisbon", "Oslo", "Kyoto", "Quito", "Nairobi", "Prague", "Hanoi", "Turin", "Bergen", "Split", "Cork", "Perth",
+    "Cusco", "Tartu", "Ghent", "Porto", "Riga", "Bilbao", "Leuven", "Graz", "Tampere", "Aarhus", "Zadar", "Kaunas",
 ];
 const TAILS: &[&str] = &[
-    "and it was cheaper than I thought", "because the neighbours had asked for it", "while the rain would not stop",
-    "before the train left", "and everyone laughed about it", "which took the whole afternoon", "after a long breakfast",
-    "although nobody believed me", "and I still smile when I think of it", "since the shop was closed",
+    "and it was cheaper than I thought",
+    "because the neighbours had asked for it",
+    "while the rain would not stop",
+    "before the train left",
+    "and everyone laughed about it",
+    "which took the whole afternoon",
+    "after a long breakfast",
+    "although nobody believed me",
+    "and I still smile when I think of it",
+    "since the shop was closed",
 ];
 
 /// Text that follows from a seed.
@@ -84,7 +142,13 @@ impl Corpus {
 }
 
 /// A batch of so many turns from number `from` on, each linked to the one before it in its session.
-pub(super) fn batch(space: &Space, corpus: &mut Corpus, from: usize, count: usize, last: &mut Option<CubeId>) -> (Batch, Vec<String>) {
+pub(super) fn batch(
+    space: &Space,
+    corpus: &mut Corpus,
+    from: usize,
+    count: usize,
+    last: &mut Option<CubeId>,
+) -> (Batch, Vec<String>) {
     let mut batch = Batch::default();
     let mut questions = Vec::with_capacity(count);
     for number in from..from + count {

@@ -85,10 +85,15 @@ pub(super) fn run(arguments: &CrossoverArguments, screen: &mut Screen) -> Result
     if screen.json {
         return screen.object(&all);
     }
-    screen.result(format!("{:>9}  {:>9}  {:>14}  {:>12}  {:>13}", "memories", "exact", "approximate", "found of 10", "found of 100"));
+    screen.result(format!(
+        "{:>9}  {:>9}  {:>14}  {:>12}  {:>13}",
+        "memories", "exact", "approximate", "found of 10", "found of 100"
+    ));
     for row in &all {
         let Figures { cubes, exact_ms, approximate_ms, found_of_10, found_of_100 } = row;
-        screen.result(format!("{cubes:>9}  {exact_ms:>6} ms  {approximate_ms:>11} ms  {found_of_10:>12}  {found_of_100:>13}"));
+        screen.result(format!(
+            "{cubes:>9}  {exact_ms:>6} ms  {approximate_ms:>11} ms  {found_of_10:>12}  {found_of_100:>13}"
+        ));
     }
     Ok(())
 }

@@ -87,7 +87,12 @@ pub(super) fn run(arguments: &LocomoArguments, screen: &mut Screen) -> Result<()
 }
 
 /// Ingests one conversation and asks its questions. Returns how many turns were stored in how many seconds.
-fn ask_all(source: &Source, sample: &LocomoSample, asked: &mut Vec<Asked>, done: &mut dyn FnMut()) -> Result<(usize, f64)> {
+fn ask_all(
+    source: &Source,
+    sample: &LocomoSample,
+    asked: &mut Vec<Asked>,
+    done: &mut dyn FnMut(),
+) -> Result<(usize, f64)> {
     let (folder, me) = (folder()?, principal()?);
     let space = space(folder.path())?;
     let started = Instant::now();
@@ -97,10 +102,12 @@ fn ask_all(source: &Source, sample: &LocomoSample, asked: &mut Vec<Asked>, done:
         Part::Conversation(conversation) => Some(&conversation.sessions),
         Part::Document(_) => None,
     });
-    let known: HashSet<&str> = sessions.flatten().flat_map(|session| &session.turns).filter_map(|turn| turn.reference.as_deref()).collect();
+    let known: HashSet<&str> =
+        sessions.flatten().flat_map(|session| &session.turns).filter_map(|turn| turn.reference.as_deref()).collect();
     for question in &sample.questions {
         done();
-        let evidence: Vec<&str> = question.evidence.iter().map(String::as_str).filter(|id| known.contains(id)).collect();
+        let evidence: Vec<&str> =
+            question.evidence.iter().map(String::as_str).filter(|id| known.contains(id)).collect();
         if evidence.is_empty() {
             continue;
         }

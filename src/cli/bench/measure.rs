@@ -18,7 +18,8 @@ pub(super) fn space(folder: &Path) -> Result<Space> {
 
 /// Makes a folder that goes away with its handle.
 pub(super) fn folder() -> Result<tempfile::TempDir> {
-    tempfile::tempdir().map_err(|e| memos::Error::unavailable(format!("no temporary folder can be made: {e}")).with_source(e))
+    tempfile::tempdir()
+        .map_err(|e| memos::Error::unavailable(format!("no temporary folder can be made: {e}")).with_source(e))
 }
 
 /// Returns the value below which `share` of the values lie. The values need no order.

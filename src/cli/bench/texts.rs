@@ -40,7 +40,8 @@ struct Figures {
 
 pub(super) fn run(arguments: &TextsArguments, screen: &mut Screen) -> Result<()> {
     let texts: Vec<String> = lines(&arguments.texts)?;
-    let questions = lines(&arguments.questions)?.iter().map(|line| question(line, texts.len())).collect::<Result<Vec<_>>>()?;
+    let questions =
+        lines(&arguments.questions)?.iter().map(|line| question(line, texts.len())).collect::<Result<Vec<_>>>()?;
     let (folder, me) = (folder()?, principal()?);
     let space = space(folder.path())?;
     let mut ids: Vec<CubeId> = Vec::with_capacity(texts.len());
@@ -87,7 +88,8 @@ pub(super) fn run(arguments: &TextsArguments, screen: &mut Screen) -> Result<()>
 }
 
 fn lines(file: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(file).map_err(|e| Error::invalid(format!("`{}`: {e}", file.display())).with_source(e))?;
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| Error::invalid(format!("`{}`: {e}", file.display())).with_source(e))?;
     let lines: Vec<String> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
     if lines.is_empty() {
         return Err(Error::invalid(format!("`{}` has no lines", file.display())));
@@ -96,7 +98,9 @@ fn lines(file: &Path) -> Result<Vec<String>> {
 }
 
 fn question(line: &str, texts: usize) -> Result<(usize, String)> {
-    let read = line.split_once('\t').and_then(|(number, question)| Some((number.trim().parse::<usize>().ok()?, question.to_owned())));
+    let read = line
+        .split_once('\t')
+        .and_then(|(number, question)| Some((number.trim().parse::<usize>().ok()?, question.to_owned())));
     match read {
         Some((number, question)) if number < texts => Ok((number, question)),
         _ => Err(Error::invalid(format!("`{line}` is not the number of one of {texts} texts, a tab, and a question"))),

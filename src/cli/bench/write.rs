@@ -115,7 +115,10 @@ pub(super) fn run(arguments: &WriteArguments, screen: &mut Screen) -> Result<()>
         &[
             ("memories", figures.cubes.to_string()),
             ("stored per second", format!("{} in batches of {}", figures.per_s, figures.batch)),
-            ("stored per second", format!("{} by {} threads, one at a time", figures.single_per_s, figures.single_writers)),
+            (
+                "stored per second",
+                format!("{} by {} threads, one at a time", figures.single_per_s, figures.single_writers),
+            ),
             ("opened again in", format!("{open_ms:.0} ms; {rebuild_ms:.0} ms from the ledger alone")),
             ("bytes on disk", format!("{} a memory", figures.disk_bytes)),
         ],

@@ -30,6 +30,7 @@ fn plain_assertions_are_found() {
         ("The kitchen budget is 8,000 euros.", "the kitchen budget is 8,000 euros [/kitchen budget!]"),
         ("The opening is now on 21 September.", "the opening is 21 September [/opening!]"),
         ("My new phone number is +44 7700 900187.", "Halima's phone number is +44 7700 900187 [Halima/phone number!]"),
+        ("So, for the list: my new email is bo@example.org.", "Halima's email is bo@example.org [Halima/email!]"),
         ("The front door is blue now.", "the front door is blue [/front door!]"),
     ] {
         assert_eq!(found(text), [expect], "{text}");

@@ -1,0 +1,125 @@
+//! The project's goals for speed and recall, measured with the program itself: `cargo bench --bench goals`.
+//!
+//! It prints a table of what was measured beside what is wanted, and fails when something is missed. Speed on a busy machine
+//! says little; run it on a quiet one. Where `MEMOS_LOCOMO` names a file in LoCoMo's format, recall is measured too.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::process::{Command, ExitCode};
+
+use serde_json::Value;
+
+/// One goal: what is measured, at which place of the JSON, and what is wanted.
+struct Goal {
+    what: &'static str,
+    bench: &'static [&'static str],
+    figure: &'static str,
+    wanted: Wanted,
+}
+
+enum Wanted {
+    AtLeast(f64),
+    AtMost(f64),
+    /// At most so many times another figure.
+    AtMostTimes(f64, &'static str),
+}
+
+const RECALL_10K: &[&str] = &["recall", "--cubes", "10000"];
+const RECALL_100K: &[&str] = &["recall", "--cubes", "100000"];
+const WRITE_100K: &[&str] = &["write", "--cubes", "100000", "--batch", "256", "--writers", "64"];
+
+const GOALS: &[Goal] = &[
+    Goal { what: "recall among 10k, p50 ms", bench: RECALL_10K, figure: "/p50_ms", wanted: Wanted::AtMost(1.0) },
+    Goal {
+        what: "recall among 10k, p99 ms",
+        bench: RECALL_10K,
+        figure: "/p99_ms",
+        wanted: Wanted::AtMostTimes(5.0, "/p50_ms"),
+    },
+    Goal { what: "recall among 100k, p50 ms", bench: RECALL_100K, figure: "/p50_ms", wanted: Wanted::AtMost(3.0) },
+    Goal {
+        what: "recall among 100k, p99 ms",
+        bench: RECALL_100K,
+        figure: "/p99_ms",
+        wanted: Wanted::AtMostTimes(5.0, "/p50_ms"),
+    },
+    Goal { what: "memory in use with 100k, MB", bench: RECALL_100K, figure: "/rss_mb", wanted: Wanted::AtMost(600.0) },
+    Goal {
+        what: "durable adds a second, batches of 256",
+        bench: WRITE_100K,
+        figure: "/per_s",
+        wanted: Wanted::AtLeast(10_000.0),
+    },
+    Goal {
+        what: "durable adds a second, 64 threads, singly",
+        bench: WRITE_100K,
+        figure: "/single_per_s",
+        wanted: Wanted::AtLeast(3_000.0),
+    },
+    Goal {
+        what: "opening a space of 100k, ms",
+        bench: WRITE_100K,
+        figure: "/open_ms",
+        wanted: Wanted::AtMost(2_000.0),
+    },
+];
+
+const LOCOMO_GOALS: &[(&str, &str, f64)] =
+    &[("evidence recall at 10", "/recall/10", 0.78), ("evidence recall at 25", "/recall/25", 0.87)];
+
+fn main() -> ExitCode {
+    // `cargo test --benches` runs this too; measuring is asked for with `cargo bench`.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        println!("goals are measured with `cargo bench --bench goals`");
+        return ExitCode::SUCCESS;
+    }
+    let mut measured: Vec<(Vec<String>, Value)> = Vec::new();
+    let mut missed = 0;
+    println!("{:<44} {:>12} {:>14}", "goal", "measured", "wanted");
+    for goal in GOALS {
+        let figures = measure(&mut measured, goal.bench.iter().map(|part| (*part).to_owned()).collect());
+        let value = number(&figures, goal.figure);
+        let (good, wanted) = match goal.wanted {
+            Wanted::AtLeast(bound) => (value >= bound, format!(">= {bound}")),
+            Wanted::AtMost(bound) => (value <= bound, format!("<= {bound}")),
+            Wanted::AtMostTimes(times, other) => {
+                let bound = times * number(&figures, other);
+                (value <= bound, format!("<= {bound:.3}"))
+            }
+        };
+        missed += say(goal.what, value, &wanted, good);
+    }
+    match std::env::var("MEMOS_LOCOMO") {
+        Ok(file) => {
+            let figures = measure(&mut measured, vec!["locomo".into(), file]);
+            for (what, figure, bound) in LOCOMO_GOALS {
+                let value = number(&figures, figure);
+                missed += say(what, value, &format!(">= {bound}"), value >= *bound);
+            }
+        }
+        Err(_) => println!("evidence recall: skipped, as MEMOS_LOCOMO names no file in LoCoMo's format"),
+    }
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn say(what: &str, value: f64, wanted: &str, good: bool) -> u32 {
+    println!("{what:<44} {value:>12} {wanted:>14}{}", if good { "" } else { "  MISSED" });
+    u32::from(!good)
+}
+
+/// Runs a bench of the program, once for all goals that look at it.
+fn measure(measured: &mut Vec<(Vec<String>, Value)>, arguments: Vec<String>) -> Value {
+    if let Some((_, figures)) = measured.iter().find(|(known, _)| *known == arguments) {
+        return figures.clone();
+    }
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_memos")).arg("bench").args(&arguments).arg("--json").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    measured.push((arguments, figures.clone()));
+    figures
+}
+
+fn number(figures: &Value, place: &str) -> f64 {
+    figures.pointer(place).and_then(Value::as_f64).unwrap_or_else(|| panic!("no figure {place} in {figures}"))
+}
