@@ -44,6 +44,8 @@ pub struct Limits {
     pub spaces_per_recall: usize,
     /// Bytes of the store's page cache, for each open space.
     pub cache_bytes: usize,
+    /// Milliseconds to wait for another program to close a space, before the answer is `Busy`.
+    pub open_wait_millis: u64,
 }
 
 impl Default for Limits {
@@ -52,7 +54,7 @@ impl Default for Limits {
             text_bytes: 64 * 1024,
             body_bytes: 4 * 1024 * 1024 * 1024,
             inline_body_bytes: 64 * 1024,
-            name_bytes: 1024,
+            name_bytes: 4096,
             tags: 64,
             grants: 64,
             derived_from: 1024,
@@ -67,6 +69,7 @@ impl Default for Limits {
             answer_tokens: 1_000_000,
             spaces_per_recall: 64,
             cache_bytes: 64 * 1024 * 1024,
+            open_wait_millis: 2000,
         }
     }
 }

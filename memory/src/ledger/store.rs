@@ -9,6 +9,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
@@ -37,6 +38,9 @@ const FORMAT: u32 = 1;
 
 const STORE_FILE: &str = "ledger.redb";
 const BODIES_FOLDER: &str = "bodies";
+
+/// How long to wait before a store that is open elsewhere is tried again.
+const OPEN_RETRY: Duration = Duration::from_millis(20);
 
 /// The first byte of a row of `bodies`: the body follows.
 const BODY_INLINE: u8 = 0;
@@ -86,8 +90,7 @@ impl Ledger {
         let bodies = folder.join(BODIES_FOLDER);
         fs::create_dir_all(&bodies).map_err(|e| disk_error(&bodies, e))?;
         let file = folder.join(STORE_FILE);
-        let database =
-            redb::Builder::new().set_cache_size(limits.cache_bytes).create(&file).map_err(|e| open_error(&file, e))?;
+        let database = create(&file, limits).map_err(|e| open_error(&file, e))?;
         let head = prepare(&database).map_err(|e| e.at(file.display()))?;
         Ok(Self { database: Arc::new(database), folder: bodies, head, inline_body_bytes: limits.inline_body_bytes })
     }
@@ -316,6 +319,21 @@ impl LedgerReader {
     /// `Unavailable` when the disk fails.
     pub fn vector(&self, sequence: u64) -> Result<Option<Vec<u8>>> {
         Ok(self.vectors.get(sequence).map_err(read_error)?.map(|row| row.value().to_vec()))
+    }
+}
+
+/// Opens the store's file. Programs that share a space hold it for a moment each, so one that is open is waited for.
+fn create(file: &Path, limits: &Limits) -> std::result::Result<Database, redb::DatabaseError> {
+    let started = Instant::now();
+    loop {
+        match redb::Builder::new().set_cache_size(limits.cache_bytes).create(file) {
+            Err(redb::DatabaseError::DatabaseAlreadyOpen)
+                if started.elapsed() < Duration::from_millis(limits.open_wait_millis) =>
+            {
+                std::thread::sleep(OPEN_RETRY);
+            }
+            outcome => return outcome,
+        }
     }
 }
 

@@ -88,8 +88,8 @@ pub(super) fn rank(
     let coverage = view.pieces.coverage(meaning, &question.pieces, &question.rarities, covering);
     let best_of_session = surroundings.best_of_session(view);
     let candidates = Candidates { view, question, coverage, best_of_session, surroundings, weights };
-    let mut ranked: Vec<Ranked> =
-        candidates.surroundings.candidates.iter().map(|&slot| candidates.judge(slot)).collect();
+    let judged = candidates.surroundings.candidates.iter().map(|&slot| candidates.judge(slot));
+    let mut ranked: Vec<Ranked> = judged.filter(|ranked| candidates.fits(ranked)).collect();
     candidates.put_forward(&mut ranked);
     // Of equals the earlier one is first, so that the order is the same every time.
     ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.slot.cmp(&b.slot)));
@@ -97,6 +97,9 @@ pub(super) fn rank(
     ranked.iter_mut().for_each(|ranked| candidates.explain(ranked));
     Ok(ranked)
 }
+
+/// Cosine up to which a memory that shares no word with the question, not even a related one, means something else.
+const FAR_MEANING: f32 = 0.35;
 
 /// How far a memory that holds stands before the one that it replaced.
 const BEFORE_REPLACED: f32 = 0.01;
@@ -199,6 +202,16 @@ impl Candidates<'_> {
         add(Feature::FirstPerson, f32::from(marks.first_person));
         add(Feature::Superseded, f32::from(superseded_by(view, slot).is_some()));
         Ranked { slot, score: parts.iter().sum(), parts, path: Vec::new() }
+    }
+
+    /// Returns whether a candidate has anything to do with the question: a word, a meaning, a neighbour, or a time of it.
+    /// What has nothing of these is no answer, however few better ones there are.
+    fn fits(&self, ranked: &Ranked) -> bool {
+        let part = |feature: Feature| ranked.parts.get(feature as usize).copied().unwrap_or(0.0);
+        let touches = [Feature::Lexical, Feature::Near, Feature::Back, Feature::Date]
+            .into_iter()
+            .any(|feature| part(feature) > 0.0);
+        touches || part(Feature::Dense) > FAR_MEANING
     }
 
     /// Puts what holds now before what it replaced: a memory that fits the question and no longer holds brings the one that

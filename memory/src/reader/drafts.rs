@@ -31,6 +31,8 @@ pub(super) fn turn_text(turn: &Turn) -> String {
 pub(super) struct TurnPlace<'a> {
     pub(super) conversation: &'a Conversation,
     pub(super) session: &'a Session,
+    /// Counted from 1 within the conversation.
+    pub(super) session_number: usize,
     /// Counted from 1 within the session.
     pub(super) number: usize,
     pub(super) at: Timestamp,
@@ -55,7 +57,9 @@ pub(super) fn message(turn: &Turn, place: &TurnPlace<'_>, options: &IngestOption
         task: options.task.clone(),
         session: Some(session_name(place.conversation, place.session)),
         speaker: Some(turn.speaker.clone()),
-        reference: Some(turn.reference.clone().unwrap_or_else(|| format!("{}:{}", place.session.name, place.number))),
+        reference: Some(
+            turn.reference.clone().unwrap_or_else(|| format!("S{}:{}", place.session_number, place.number)),
+        ),
         observed: Some(place.at),
         valid: spoken_of(&text, place.at),
         layer: options.layer.clone(),

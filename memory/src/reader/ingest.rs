@@ -123,6 +123,7 @@ pub fn ingest(
         done: 0,
         total,
     };
+    let links_before = space.view().graph().links();
     for part in &source.parts {
         if let Part::Conversation(conversation) = part {
             reading.conversation(conversation)?;
@@ -132,6 +133,7 @@ pub fn ingest(
         reading.document(document, &passages, &source.name)?;
     }
     reading.flush()?;
+    reading.report.links = space.view().graph().links().saturating_sub(links_before);
     Ok(reading.report)
 }
 
@@ -188,11 +190,12 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn conversation(&mut self, conversation: &Conversation) -> Result<()> {
         let mut previous_summary = None;
-        for session in &conversation.sessions {
+        for (session, number) in conversation.sessions.iter().zip(1..) {
             let texts: Vec<String> = session.turns.iter().map(drafts::turn_text).collect();
             let digest = summary::digest(self.space.terms(), &texts.iter().map(String::as_str).collect::<Vec<_>>());
             let at = session.at.or(self.options.observed).unwrap_or_else(|| self.space.now());
-            let mut place = TurnPlace { conversation, session, number: 0, at, topics: &digest.topics };
+            let mut place =
+                TurnPlace { conversation, session, session_number: number, number: 0, at, topics: &digest.topics };
             let ids = self.turns(session, &mut place)?;
             place.at = at;
             previous_summary = self.summarise(&place, &digest, &ids, previous_summary)?;
@@ -357,9 +360,7 @@ impl Reading<'_> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        let before = self.space.view().graph().links();
         self.space.commit(self.caller, std::mem::take(&mut self.batch))?;
-        self.report.links += self.space.view().graph().links().saturating_sub(before);
         self.pending.clear();
         Ok(())
     }
