@@ -10,6 +10,7 @@ mod embedded;
 mod filter;
 mod lexical;
 mod pieces;
+mod runs;
 mod terms;
 
 pub use dense::EXACT_UP_TO;
@@ -17,7 +18,7 @@ pub use document::{Document, Facets, QuantizedVector};
 pub use embedded::EmbeddedIndex;
 pub(crate) use embedded::FlatIndex;
 pub use filter::{ClassId, ClassSet, Filter};
-pub(crate) use pieces::{Coverage, PieceIndex, SlotPieces, TextMarks};
+pub(crate) use pieces::{Coverage, FlatPieces, PieceIndex, TextMarks};
 pub use terms::{TermReader, tag_term};
 
 use crate::error::Result;

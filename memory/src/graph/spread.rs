@@ -46,16 +46,20 @@ impl MemoryGraph {
         std::iter::successors(next(slot), move |edge| next(edge.slot)).take(steps)
     }
 
-    /// Returns the activation of `slot` together with what its neighbours pass on. `active` tells how active each part of
-    /// the question is in a cube, or nothing for a cube that takes no part: it gives nothing and passes nothing on.
+    /// Fills `spread` with the activation of `slot` together with what its neighbours pass on. `active` tells how active
+    /// each part of the question is in a cube, or nothing for a cube that takes no part: it gives nothing and passes
+    /// nothing on.
     pub fn spread_to<'a>(
         &self,
         slot: Slot,
         reach: &SpreadWeights,
         weights: &[f32],
         active: impl Fn(Slot) -> Option<&'a [f32]>,
-    ) -> Spread {
-        let mut spread = Spread { active: active(slot).map_or_else(Vec::new, <[f32]>::to_vec), given: Vec::new() };
+        spread: &mut Spread,
+    ) {
+        spread.given.clear();
+        spread.active.clear();
+        spread.active.extend_from_slice(active(slot).unwrap_or_default());
         spread.active.resize(weights.len(), 0.0);
         let mut take = |edge: Edge, share: f32| -> bool {
             let Some(theirs) = active(edge.slot) else { return false };
@@ -89,7 +93,6 @@ impl MemoryGraph {
                 take(edge, share);
             }
         }
-        spread
     }
 }
 
@@ -112,14 +115,17 @@ mod tests {
         let graph = chain_of_five();
         let active: [&[f32]; 6] = [&[1.0, 0.0], &[0.0, 0.5], &[0.25, 0.0], &[0.5, 0.0], &[0.0, 1.0], &[0.0, 0.0]];
         let reach = |before, after, lineage| SpreadWeights { before, after, lineage, association: 0.0 };
-        let spread = |slot, reach: &SpreadWeights| {
-            graph.spread_to(slot, reach, &[0.5, 0.5], |slot| active.get(slot as usize).copied()).active
+        let around = |slot, reach: &SpreadWeights| {
+            let mut spread = Spread::default();
+            graph.spread_to(slot, reach, &[0.5, 0.5], |slot| active.get(slot as usize).copied(), &mut spread);
+            spread
         };
+        let spread = |slot, reach: &SpreadWeights| around(slot, reach).active;
         assert_eq!(spread(2, &reach(0, 0, 0.0)), [0.25, 0.0]);
         assert_eq!(spread(2, &reach(1, 0, 0.0)), [0.25, 0.5]);
         assert_eq!(spread(2, &reach(2, 2, 0.0)), [1.0, 1.0]);
         assert_eq!(spread(5, &reach(2, 2, 0.5)), [0.5, 0.0]);
-        let from_one = graph.spread_to(2, &reach(2, 0, 0.0), &[0.5, 0.5], |slot| active.get(slot as usize).copied());
+        let from_one = around(2, &reach(2, 0, 0.0));
         assert_eq!(
             from_one.given.iter().map(|(edge, gain)| (edge.slot, *gain)).collect::<Vec<_>>(),
             [(1, 0.25), (0, 0.375)]
@@ -130,7 +136,8 @@ mod tests {
     fn nothing_passes_through_what_is_hidden() {
         let graph = chain_of_five();
         let reach = SpreadWeights { before: 4, after: 0, lineage: 0.0, association: 0.0 };
-        let spread = graph.spread_to(3, &reach, &[1.0], |slot| (slot != 1).then_some(&[0.5][..]));
+        let mut spread = Spread::default();
+        graph.spread_to(3, &reach, &[1.0], |slot| (slot != 1).then_some(&[0.5][..]), &mut spread);
         assert_eq!(spread.given.len(), 0);
         let visible = graph.chain(3, Direction::Forward, 9).map(|edge| edge.slot).collect::<Vec<_>>();
         assert_eq!(visible, [2, 1, 0]);

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::dense::best_of;
+use super::runs::Runs;
 use crate::graph::Slot;
 
 /// How soon more of the same word stops to count.
@@ -28,14 +29,10 @@ struct Posting {
 pub(super) struct InvertedIndex {
     ids: HashMap<Box<str>, TermId>,
     postings: Vec<Vec<Posting>>,
-    slots: Vec<SlotTerms>,
-}
-
-/// The terms of one slot, in the order of their ids.
-#[derive(Debug, Clone, Default)]
-struct SlotTerms {
-    terms: Box<[(TermId, u16)]>,
-    length: u32,
+    /// The terms of each slot, in the order of their ids, with their counts.
+    terms: Runs<(TermId, u16)>,
+    /// How many words each slot has.
+    lengths: Vec<u32>,
 }
 
 /// The slots that a filter lets through, as a list and as a set.
@@ -102,24 +99,25 @@ impl InvertedIndex {
                 _ => postings.push(posting),
             }
         }
-        if self.slots.len() <= slot as usize {
-            self.slots.resize(slot as usize + 1, SlotTerms::default());
+        if self.lengths.len() <= slot as usize {
+            self.lengths.resize(slot as usize + 1, 0);
         }
-        if let Some(entry) = self.slots.get_mut(slot as usize) {
-            *entry = SlotTerms { terms: ids.into(), length };
+        if let Some(place) = self.lengths.get_mut(slot as usize) {
+            *place = length;
         }
+        self.terms.put(slot, &ids);
     }
 
     /// Takes a slot's terms out.
     pub(super) fn remove(&mut self, slot: Slot) {
-        let Some(entry) = self.slots.get_mut(slot as usize) else { return };
-        for (id, _) in std::mem::take(entry).terms {
-            let Some(postings) = self.postings.get_mut(id as usize) else { continue };
+        for (id, _) in self.terms.get(slot) {
+            let Some(postings) = self.postings.get_mut(*id as usize) else { continue };
             let at = postings.partition_point(|posting| posting.slot < slot);
             if postings.get(at).is_some_and(|posting| posting.slot == slot) {
                 postings.remove(at);
             }
         }
+        self.terms.put(slot, &[]);
     }
 
     /// Returns the slots that have all of the terms, or none when one of them is unknown.
@@ -141,9 +139,9 @@ impl InvertedIndex {
 
     /// Returns whether the slot has all of the terms.
     pub(super) fn has_all(&self, slot: Slot, terms: &[String]) -> bool {
-        let Some(entry) = self.slots.get(slot as usize) else { return false };
+        let held = self.terms.get(slot);
         let has = |term: &String| {
-            self.ids.get(term.as_str()).is_some_and(|id| entry.terms.binary_search_by_key(id, |(id, _)| *id).is_ok())
+            self.ids.get(term.as_str()).is_some_and(|id| held.binary_search_by_key(id, |(id, _)| *id).is_ok())
         };
         terms.iter().all(has)
     }
@@ -154,7 +152,7 @@ impl InvertedIndex {
         let mean_length = (lengths as f32 / admitted.slots.len().max(1) as f32).max(1.0);
         let inside: Vec<Vec<Posting>> = terms.iter().map(|term| self.admitted_postings(term, admitted)).collect();
         let weights = weights(inside.iter().map(Vec::len), admitted.slots.len());
-        let mut scores = vec![0.0_f32; self.slots.len()];
+        let mut scores = vec![0.0_f32; self.lengths.len()];
         let mut touched = Vec::new();
         for (postings, weight) in inside.iter().zip(&weights) {
             for posting in postings {
@@ -179,11 +177,11 @@ impl InvertedIndex {
         let ids = terms.iter().map(|term| self.ids.get(term.as_str()).copied());
         let known: Vec<(TermId, f32)> = ids.zip(weights).filter_map(|(id, weight)| Some((id?, *weight))).collect();
         let of_slot = |slot: &Slot| {
-            let Some(entry) = self.slots.get(*slot as usize) else { return 0.0 };
+            let (held, length) = (self.terms.get(*slot), self.length(*slot));
             let of_term = |(id, weight): &(TermId, f32)| {
-                let at = entry.terms.binary_search_by_key(id, |(id, _)| *id).ok()?;
-                let (_, count) = entry.terms.get(at)?;
-                Some(weight * saturation(*count, entry.length, mean_length))
+                let at = held.binary_search_by_key(id, |(id, _)| *id).ok()?;
+                let (_, count) = held.get(at)?;
+                Some(weight * saturation(*count, length, mean_length))
             };
             known.iter().filter_map(of_term).sum()
         };
@@ -191,7 +189,7 @@ impl InvertedIndex {
     }
 
     fn length(&self, slot: Slot) -> u32 {
-        self.slots.get(slot as usize).map_or(0, |entry| entry.length)
+        self.lengths.get(slot as usize).copied().unwrap_or(0)
     }
 
     fn id_of(&mut self, term: &str) -> TermId {
@@ -213,9 +211,10 @@ impl InvertedIndex {
             }
         }
         let mut flat = FlatTerms { terms, ..FlatTerms::default() };
-        for slot in &self.slots {
-            flat.lengths.push((slot.terms.len() as u32, slot.length));
-            flat.pairs.extend_from_slice(&slot.terms);
+        for (slot, length) in (0..).zip(&self.lengths) {
+            let held = self.terms.get(slot);
+            flat.lengths.push((held.len() as u32, *length));
+            flat.pairs.extend_from_slice(held);
         }
         flat
     }
@@ -233,7 +232,8 @@ impl InvertedIndex {
             for &(id, count) in terms {
                 index.postings.get_mut(id as usize)?.push(Posting { slot: slot as Slot, count });
             }
-            index.slots.push(SlotTerms { terms: terms.into(), length });
+            index.terms.put(slot as Slot, terms);
+            index.lengths.push(length);
         }
         (rest.is_empty() && index.ids.len() == index.postings.len()).then_some(index)
     }

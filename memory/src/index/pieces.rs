@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::filter::{ClassId, ClassSet};
 use super::lexical::rarity;
+use super::runs::Runs;
 use crate::embed::{BuiltinEmbedder, Piece};
 use crate::english::{each_word, is_first_person, is_time_word};
 use crate::graph::Slot;
@@ -47,18 +48,22 @@ impl TextMarks {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PieceIndex {
     holders: Vec<Vec<Slot>>,
-    slots: Vec<Option<SlotPieces>>,
+    pieces: Runs<Piece>,
+    slots: Vec<Option<SlotMarks>>,
     /// Cubes of each access class.
     class_sizes: Vec<usize>,
 }
 
-/// What is kept of one cube.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub(crate) struct SlotPieces {
+/// What is kept of one cube besides its pieces.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+struct SlotMarks {
     class: ClassId,
     marks: TextMarks,
-    pieces: Box<[Piece]>,
 }
+
+/// The pieces of all cubes as they are stored.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct FlatPieces(Vec<Option<(SlotMarks, Vec<Piece>)>>);
 
 impl PieceIndex {
     /// Puts a cube's pieces in, in place of those before.
@@ -90,23 +95,23 @@ impl PieceIndex {
             *size += 1;
         }
         if let Some(place) = self.slots.get_mut(at) {
-            *place = Some(SlotPieces { class, marks, pieces: pieces.into() });
+            *place = Some(SlotMarks { class, marks });
         }
+        self.pieces.put(slot, &pieces);
     }
 
     /// Takes a cube out.
     pub(crate) fn remove(&mut self, slot: Slot) {
-        let Some(SlotPieces { class, pieces, .. }) = self.slots.get_mut(slot as usize).and_then(Option::take) else {
-            return;
-        };
-        for piece in pieces {
-            if let Some(holders) = self.holders.get_mut(usize::from(piece)) {
+        let Some(SlotMarks { class, .. }) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        for piece in self.pieces.get(slot) {
+            if let Some(holders) = self.holders.get_mut(usize::from(*piece)) {
                 let at = holders.partition_point(|other| *other < slot);
                 if holders.get(at) == Some(&slot) {
                     holders.remove(at);
                 }
             }
         }
+        self.pieces.put(slot, &[]);
         if let Some(size) = self.class_sizes.get_mut(class as usize) {
             *size = size.saturating_sub(1);
         }
@@ -114,7 +119,7 @@ impl PieceIndex {
 
     /// Returns what the text of a cube shows at a glance.
     pub(crate) fn marks(&self, slot: Slot) -> TextMarks {
-        self.pieces_of(slot).map_or_else(TextMarks::default, |kept| kept.marks)
+        self.slot(slot).map_or_else(TextMarks::default, |kept| kept.marks)
     }
 
     /// Returns how rare each piece is among the cubes of the given classes. Others are not counted, for the same reason
@@ -122,7 +127,7 @@ impl PieceIndex {
     pub(crate) fn rarities(&self, pieces: &[Piece], classes: &ClassSet) -> HashMap<Piece, f32> {
         let sizes = self.class_sizes.iter().zip(0..);
         let total = sizes.filter(|(_, class)| classes.contains(*class)).map(|(size, _)| size).sum();
-        let readable = |slot: &&Slot| self.pieces_of(**slot).is_some_and(|kept| classes.contains(kept.class));
+        let readable = |slot: &&Slot| self.slot(**slot).is_some_and(|kept| classes.contains(kept.class));
         let everything_readable = total == self.class_sizes.iter().sum::<usize>();
         let count = |piece: Piece| {
             let holders = self.holders.get(usize::from(piece)).map_or(&[][..], Vec::as_slice);
@@ -146,7 +151,7 @@ impl PieceIndex {
         // Each distinct piece is compared once, however many cubes have it.
         let mut places: Vec<u32> = vec![0; self.holders.len()];
         let mut distinct: Vec<u32> = Vec::new();
-        for piece in slots.clone().filter_map(|slot| self.pieces_of(slot)).flat_map(|kept| kept.pieces.iter()) {
+        for piece in slots.clone().flat_map(|slot| self.pieces.get(slot)) {
             if let Some(place) = places.get_mut(usize::from(*piece)).filter(|place| **place == 0) {
                 distinct.push(u32::from(*piece));
                 *place = distinct.len() as u32;
@@ -154,14 +159,19 @@ impl PieceIndex {
         }
         let met = met(meaning, &question, &distinct);
         let width = question.len();
+        // Most pieces have nothing to do with the question, and are passed over from here on.
+        for (row, piece) in met.chunks_exact(width.max(1)).zip(&distinct) {
+            if let Some(place) = places.get_mut(*piece as usize).filter(|_| row.iter().all(|met| *met == 0.0)) {
+                *place = 0;
+            }
+        }
         let (mut rows, mut values) = (FxHashMap::default(), Vec::new());
         for slot in slots {
-            let Some(kept) = self.pieces_of(slot) else { continue };
             let start = values.len();
             rows.insert(slot, start);
             values.resize(start + width, 0.0_f32);
             let Some(best) = values.get_mut(start..) else { continue };
-            for piece in &kept.pieces {
+            for piece in self.pieces.get(slot) {
                 let place = places.get(usize::from(*piece)).map_or(0, |place| *place as usize);
                 let Some(offered) = place.checked_sub(1).and_then(|place| met.get(place * width..(place + 1) * width))
                 else {
@@ -175,21 +185,22 @@ impl PieceIndex {
         Coverage { weights, rows, values }
     }
 
-    fn pieces_of(&self, slot: Slot) -> Option<&SlotPieces> {
+    fn slot(&self, slot: Slot) -> Option<&SlotMarks> {
         self.slots.get(slot as usize)?.as_ref()
     }
 
     /// Returns what must be stored.
-    pub(crate) fn slots(&self) -> &[Option<SlotPieces>] {
-        &self.slots
+    pub(crate) fn to_flat(&self) -> FlatPieces {
+        let slots = self.slots.iter().zip(0..);
+        FlatPieces(slots.map(|(marks, slot)| Some(((*marks)?, self.pieces.get(slot).to_vec()))).collect())
     }
 
     /// Makes the index of what was stored.
-    pub(crate) fn from_slots(slots: Vec<Option<SlotPieces>>) -> Self {
+    pub(crate) fn from_flat(flat: FlatPieces) -> Self {
         let mut index = Self::default();
-        for (slot, kept) in slots.into_iter().enumerate() {
-            if let Some(SlotPieces { class, marks, pieces }) = kept {
-                index.put(slot as Slot, class, marks, pieces.into_vec());
+        for (slot, kept) in flat.0.into_iter().enumerate() {
+            if let Some((SlotMarks { class, marks }, pieces)) = kept {
+                index.put(slot as Slot, class, marks, pieces);
             }
         }
         index
@@ -252,7 +263,7 @@ mod tests {
 
         index.put(0, 1, TextMarks::default(), meaning.pieces("the boat"));
         assert_eq!(index.rarities(&question, &classes)[&question[0]], rarity(0, 2));
-        let again = PieceIndex::from_slots(index.slots().to_vec());
+        let again = PieceIndex::from_flat(index.to_flat());
         assert_eq!(
             again.rarities(&question, &ClassSet::from_iter([0, 1])),
             index.rarities(&question, &ClassSet::from_iter([0, 1]))

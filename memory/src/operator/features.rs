@@ -88,6 +88,6 @@ pub(super) const NEAR: SpreadWeights = SpreadWeights { before: 2, after: 2, line
 pub(super) const BACK: SpreadWeights = SpreadWeights { before: 4, after: 0, lineage: 0.0, association: 0.0 };
 
 /// Best matches whose surroundings become candidates too.
-pub(super) const SEEDS: usize = 100;
+pub(super) const SEEDS: usize = 80;
 /// Steps before and after a best match that become candidates: what `near`, `back` and `reply` can lift.
 pub(super) const AROUND_SEED: (usize, usize) = (2, 4);

@@ -88,7 +88,8 @@ pub(super) fn rank(
     let coverage = view.pieces.coverage(meaning, &question.pieces, &question.rarities, covering);
     let best_of_session = surroundings.best_of_session(view);
     let candidates = Candidates { view, question, coverage, best_of_session, surroundings, weights };
-    let judged = candidates.surroundings.candidates.iter().map(|&slot| candidates.judge(slot));
+    let mut spread = Spread::default();
+    let judged = candidates.surroundings.candidates.iter().map(|&slot| candidates.judge(slot, &mut spread));
     let mut ranked: Vec<Ranked> = judged.filter(|ranked| candidates.fits(ranked)).collect();
     candidates.put_forward(&mut ranked);
     // Of equals the earlier one is first, so that the order is the same every time.
@@ -112,6 +113,8 @@ struct Surroundings {
     candidates: Vec<Slot>,
     /// All that is looked at: candidates, and what they gain from.
     matches: FxHashMap<Slot, Match>,
+    /// Candidates that no longer hold, and what holds in their place.
+    superseded: FxHashMap<Slot, Slot>,
 }
 
 impl Surroundings {
@@ -126,15 +129,24 @@ impl Surroundings {
         let mut looked_at: Vec<Slot> = candidates.iter().copied().filter(|slot| !matches.contains_key(slot)).collect();
         let linked =
             |slot: Slot| view.graph.edges(slot).filter(|edge| edge.kind == LinkKind::DerivedFrom).map(|edge| edge.slot);
+        let superseded: FxHashMap<Slot, Slot> =
+            candidates.iter().filter_map(|&slot| Some((slot, superseded_by(view, slot)?))).collect();
+        let is_candidate: FxHashSet<Slot> = candidates.iter().copied().collect();
         let giving = candidates.iter().flat_map(|&slot| {
-            let around = around(view, slot, BACK.before, NEAR.after);
-            around.chain(linked(slot).take(LINKED)).chain(superseded_by(view, slot))
+            // Behind the next candidate, that one's own surroundings go on.
+            let up_to_candidate = |direction: Direction, steps: usize| {
+                let chain = view.graph.chain(slot, direction, steps).map(|edge| edge.slot);
+                chain.take_while(|slot| !is_candidate.contains(slot))
+            };
+            let around = up_to_candidate(Direction::Forward, BACK.before)
+                .chain(up_to_candidate(Direction::Backward, NEAR.after));
+            around.chain(linked(slot).take(LINKED))
         });
-        looked_at.extend(giving.filter(|slot| seen.insert(*slot)));
+        looked_at.extend(giving.chain(superseded.values().copied()).filter(|slot| seen.insert(*slot)));
         let others = view.index.score(&question.query, &question.filter, found, &looked_at)?;
         matches.extend(others.into_iter().map(|other| (other.slot, other)));
         candidates.retain(|slot| matches.contains_key(slot));
-        Ok(Self { candidates, matches })
+        Ok(Self { candidates, matches, superseded })
     }
 
     fn own(&self, slot: Slot) -> f32 {
@@ -168,7 +180,7 @@ struct Candidates<'a> {
 }
 
 impl Candidates<'_> {
-    fn judge(&self, slot: Slot) -> Ranked {
+    fn judge(&self, slot: Slot, spread: &mut Spread) -> Ranked {
         let (view, call) = (self.view, self.question.call);
         let mut parts = [0.0; Feature::ALL.len()];
         let mut add = |feature: Feature, value: f32| {
@@ -179,8 +191,10 @@ impl Candidates<'_> {
         let own = self.surroundings.matches.get(&slot);
         add(Feature::Lexical, own.map_or(0.0, |own| own.lexical));
         add(Feature::Dense, own.map_or(0.0, |own| own.dense));
-        add(Feature::Near, self.spread(slot, &NEAR).total(&self.coverage.weights));
-        add(Feature::Back, self.spread(slot, &BACK).total(&self.coverage.weights));
+        for (feature, reach) in [(Feature::Near, &NEAR), (Feature::Back, &BACK)] {
+            self.spread(slot, reach, spread);
+            add(feature, spread.total(&self.coverage.weights));
+        }
         let before = view.graph.chain(slot, Direction::Forward, 1).next();
         if let Some(before) = before.filter(|before| view.pieces.marks(before.slot).asks) {
             add(Feature::Reply, self.surroundings.own(before.slot));
@@ -200,7 +214,7 @@ impl Candidates<'_> {
             add(Feature::Opening, f32::from(opens));
         }
         add(Feature::FirstPerson, f32::from(marks.first_person));
-        add(Feature::Superseded, f32::from(superseded_by(view, slot).is_some()));
+        add(Feature::Superseded, f32::from(self.surroundings.superseded.contains_key(&slot)));
         Ranked { slot, score: parts.iter().sum(), parts, path: Vec::new() }
     }
 
@@ -217,14 +231,14 @@ impl Candidates<'_> {
     /// Puts what holds now before what it replaced: a memory that fits the question and no longer holds brings the one that
     /// does, as far as the filter lets it through.
     fn put_forward(&self, ranked: &mut Vec<Ranked>) {
-        let replaced: Vec<(Slot, f32)> =
-            ranked.iter().filter_map(|ranked| Some((superseded_by(self.view, ranked.slot)?, ranked.score))).collect();
+        let by = |ranked: &Ranked| Some((*self.surroundings.superseded.get(&ranked.slot)?, ranked.score));
+        let replaced: Vec<(Slot, f32)> = ranked.iter().filter_map(by).collect();
         for (slot, score) in replaced {
             let at = ranked.iter().position(|ranked| ranked.slot == slot);
             let found = match at {
                 Some(at) => ranked.get_mut(at),
                 None if self.surroundings.matches.contains_key(&slot) => {
-                    ranked.push(self.judge(slot));
+                    ranked.push(self.judge(slot, &mut Spread::default()));
                     ranked.last_mut()
                 }
                 None => None,
@@ -241,12 +255,14 @@ impl Candidates<'_> {
 
     /// Notes the links by which the cube gained.
     fn explain(&self, ranked: &mut Ranked) {
-        let (near, back) = (self.spread(ranked.slot, &NEAR), self.spread(ranked.slot, &BACK));
+        let (mut near, mut back) = (Spread::default(), Spread::default());
+        self.spread(ranked.slot, &NEAR, &mut near);
+        self.spread(ranked.slot, &BACK, &mut back);
         ranked.path = gained(near.given, back.given, self.weights);
     }
 
-    fn spread(&self, slot: Slot, reach: &SpreadWeights) -> Spread {
-        self.view.graph.spread_to(slot, reach, &self.coverage.weights, |slot| self.coverage.of(slot))
+    fn spread(&self, slot: Slot, reach: &SpreadWeights, spread: &mut Spread) {
+        self.view.graph.spread_to(slot, reach, &self.coverage.weights, |slot| self.coverage.of(slot), spread);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::embed::{Embedder, EmbedderId};
 use crate::error::{Error, Result};
 use crate::governance::AccessClass;
 use crate::graph::{LinkKind, Slot};
-use crate::index::{FlatIndex, PieceIndex, QuantizedVector, SlotPieces, TermReader};
+use crate::index::{FlatIndex, FlatPieces, PieceIndex, QuantizedVector, TermReader};
 use crate::ledger::{Change, Event, LedgerHead, LedgerReader};
 use crate::time::Timestamp;
 
@@ -139,7 +139,7 @@ struct Flat {
     heads: Vec<FlatHead>,
     links: Vec<(Slot, u8, Slot)>,
     index: FlatIndex,
-    pieces: Vec<Option<SlotPieces>>,
+    pieces: FlatPieces,
     classes: Vec<AccessClass>,
     speakers: Vec<String>,
     sessions: Vec<String>,
@@ -178,7 +178,7 @@ impl Flat {
             heads: projection.heads.iter().map(FlatHead::of).collect(),
             links: projection.graph.all().map(|(from, kind, to)| (from, kind.code(), to)).collect(),
             index: projection.index.to_flat(),
-            pieces: projection.pieces.slots().to_vec(),
+            pieces: projection.pieces.to_flat(),
             classes: projection.classes.clone(),
             speakers: projection.speakers.all().to_vec(),
             sessions: projection.sessions.all().to_vec(),
@@ -192,7 +192,7 @@ impl Flat {
         let mut projection = Projection::new(self.name, self.embedder, dimensions);
         projection.follow(LedgerHead { events: self.events, digest: self.digest });
         projection.index = crate::index::EmbeddedIndex::from_flat(self.index, dimensions)?;
-        projection.pieces = PieceIndex::from_slots(self.pieces);
+        projection.pieces = PieceIndex::from_flat(self.pieces);
         for (slot, head) in self.heads.into_iter().enumerate() {
             let head = head.into_head()?;
             if let Some(speaker) = head.speaker {
