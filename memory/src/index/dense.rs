@@ -149,15 +149,37 @@ pub(super) fn best_of(slots: &[Slot], scores: &[f32], most: usize) -> Vec<(Slot,
 }
 
 fn sketch_words(dimensions: usize) -> usize {
-    dimensions.div_ceil(64)
+    dimensions.next_power_of_two().div_ceil(64)
 }
 
-/// Returns one bit a dimension: whether the value is above zero.
+/// Returns one bit for each dimension of the turned vector: whether the value is above zero.
+///
+/// The first dimensions of an embedding say most and the last ones little, and a bit of each says the same little of all.
+/// Turned first, every dimension holds a part of all others, and every bit says as much as the next.
 fn sketch_of(values: &[u8]) -> Vec<u64> {
-    values
-        .chunks(64)
-        .map(|chunk| chunk.iter().rev().fold(0, |word, value| word << 1 | u64::from(value.cast_signed() > 0)))
-        .collect()
+    let turned = turned(values);
+    turned.chunks(64).map(|chunk| chunk.iter().rev().fold(0, |word, value| word << 1 | u64::from(*value > 0))).collect()
+}
+
+/// Turns a vector: signs are changed by a fixed rule, then each number becomes a sum and difference of all (the fast
+/// Walsh-Hadamard transform), which keeps angles.
+fn turned(values: &[u8]) -> Vec<i32> {
+    // Any rule does that does not follow the data; these are the bits of a multiplicative sequence.
+    let sign = |at: u32| if at.wrapping_mul(0x9e37_79b1) >> 31 == 1 { -1 } else { 1 };
+    let mut turned: Vec<i32> =
+        values.iter().zip(0..).map(|(value, at)| i32::from(value.cast_signed()) * sign(at)).collect();
+    turned.resize(values.len().next_power_of_two(), 0);
+    let mut half = 1;
+    while half < turned.len() {
+        for pair in turned.chunks_exact_mut(2 * half) {
+            let (left, right) = pair.split_at_mut(half);
+            for (left, right) in left.iter_mut().zip(right) {
+                (*left, *right) = (*left + *right, *left - *right);
+            }
+        }
+        half *= 2;
+    }
+    turned
 }
 
 /// Stores bytes as one block instead of one by one.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dense::{DenseRows, EXACT_UP_TO, OVERSAMPLE, best_of};
 use super::document::{Document, Facets};
-use super::filter::Filter;
+use super::filter::{Filter, Gate};
 use super::lexical::{Admitted, FlatTerms, InvertedIndex};
 use super::{CandidateIndex, Found, IndexQuery, Match};
 use crate::error::{Error, Result};
@@ -16,6 +16,8 @@ pub struct EmbeddedIndex {
     dense: DenseRows,
     lexical: InvertedIndex,
     facets: Vec<Option<Facets>>,
+    /// The gate of each slot, apart from its other facets, because every search goes through all of them.
+    gates: Vec<Gate>,
     exact_up_to: usize,
 }
 
@@ -34,6 +36,7 @@ impl EmbeddedIndex {
             dense: DenseRows::new(dimensions),
             lexical: InvertedIndex::default(),
             facets: Vec::new(),
+            gates: Vec::new(),
             exact_up_to: EXACT_UP_TO,
         }
     }
@@ -46,8 +49,11 @@ impl EmbeddedIndex {
 
     /// Sets whether a cube is recalled on request only.
     pub(crate) fn set_archived(&mut self, slot: Slot, archived: bool) {
-        if let Some(Some(facets)) = self.facets.get_mut(slot as usize) {
+        if let Some(Some(facets)) = self.facets.get_mut(slot as usize)
+            && let Some(gate) = self.gates.get_mut(slot as usize)
+        {
             facets.archived = archived;
+            *gate = Gate::of(facets);
         }
     }
 
@@ -62,7 +68,8 @@ impl EmbeddedIndex {
             return None;
         }
         dense.rebuild_sketches();
-        Some(Self { dense, lexical: InvertedIndex::from_flat(terms)?, facets, exact_up_to: EXACT_UP_TO })
+        let gates = facets.iter().map(|facets| facets.as_ref().map_or(Gate::SHUT, Gate::of)).collect();
+        Some(Self { dense, lexical: InvertedIndex::from_flat(terms)?, facets, gates, exact_up_to: EXACT_UP_TO })
     }
 
     fn matches(&self, query: &IndexQuery, found: &Found, slots: Vec<Slot>) -> Vec<Match> {
@@ -73,7 +80,8 @@ impl EmbeddedIndex {
     }
 
     fn passes(&self, slot: Slot, filter: &Filter) -> bool {
-        matches!(self.facets.get(slot as usize), Some(Some(facets)) if filter.accepts(facets))
+        let facets = || matches!(self.facets.get(slot as usize), Some(Some(facets)) if filter.accepts(facets));
+        self.gates.get(slot as usize).is_some_and(|gate| filter.opens(*gate)) && (!filter.narrows() || facets())
     }
 
     fn admitted(&self, filter: &Filter) -> Admitted {
@@ -101,9 +109,13 @@ impl CandidateIndex for EmbeddedIndex {
     fn set_facets(&mut self, slot: Slot, facets: Facets) -> Result<()> {
         if self.facets.len() <= slot as usize {
             self.facets.resize(slot as usize + 1, None);
+            self.gates.resize(slot as usize + 1, Gate::SHUT);
         }
         if let Some(place) = self.facets.get_mut(slot as usize) {
             *place = Some(facets);
+        }
+        if let Some(gate) = self.gates.get_mut(slot as usize) {
+            *gate = Gate::of(&facets);
         }
         Ok(())
     }
@@ -112,6 +124,9 @@ impl CandidateIndex for EmbeddedIndex {
         if let Some(place) = self.facets.get_mut(slot as usize) {
             *place = None;
             self.lexical.remove(slot);
+            if let Some(gate) = self.gates.get_mut(slot as usize) {
+                *gate = Gate::SHUT;
+            }
             let dimensions = self.dense.dimensions();
             self.dense.put(slot, &super::QuantizedVector { scale: 0.0, values: vec![0; dimensions] });
         }

@@ -60,13 +60,37 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Returns whether a cube with these facets passes all but the required terms.
+    /// Returns whether a cube behind this gate may be looked at.
+    pub(super) fn opens(&self, gate: Gate) -> bool {
+        self.classes.contains(gate.0 & !ARCHIVED) && (self.archived || gate.0 & ARCHIVED == 0)
+    }
+
+    /// Returns whether more than the gate is asked for, required terms aside.
+    pub(super) fn narrows(&self) -> bool {
+        !self.semantic.is_empty() || !self.window.is_always()
+    }
+
+    /// Returns whether a cube with these facets is what was asked for, required terms aside.
     pub(super) fn accepts(&self, facets: &Facets) -> bool {
-        self.classes.contains(facets.class)
-            && (self.archived || !facets.archived)
-            && (self.semantic.is_empty() || self.semantic.contains(&facets.semantic))
+        (self.semantic.is_empty() || self.semantic.contains(&facets.semantic))
             && (self.window.is_always()
                 || self.window.contains(facets.observed)
                 || (!facets.valid.is_always() && self.window.overlaps(&facets.valid)))
+    }
+}
+
+/// Bit of a gate: the cube is recalled on request only.
+const ARCHIVED: u32 = 1 << 31;
+
+/// What is looked at of every cube at every search: its class, and whether it is archived. No class is beyond the bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gate(u32);
+
+impl Gate {
+    /// The gate of a slot that holds nothing. There is no such class.
+    pub(super) const SHUT: Self = Self(u32::MAX);
+
+    pub(super) fn of(facets: &Facets) -> Self {
+        Self(facets.class & !ARCHIVED | if facets.archived { ARCHIVED } else { 0 })
     }
 }
