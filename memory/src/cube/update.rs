@@ -111,12 +111,7 @@ impl CubeDraft {
         for name in names {
             Limits::check("a name of the cube", name.len(), limits.name_bytes, "bytes")?;
         }
-        if let Window { from: Some(from), until: Some(until) } = self.valid
-            && from >= until
-        {
-            return Err(Error::invalid(format!("valid from {from} until {until} is no stretch of time")));
-        }
-        Ok(())
+        check_stretch(self.valid)
     }
 
     /// Makes the header of the first version.
@@ -196,6 +191,17 @@ pub struct Update {
 }
 
 impl Update {
+    /// Refuses an update above the limits; the text that it leads to is checked when it is known.
+    pub(crate) fn check(&self, limits: &Limits) -> Result<()> {
+        match &self.mode {
+            UpdateMode::Revalidate(window) => check_stretch(*window),
+            UpdateMode::Merge { sources, .. } => {
+                Limits::check("the update", sources.len(), limits.derived_from, "sources")
+            }
+            UpdateMode::Append(_) | UpdateMode::Overwrite(_) => Ok(()),
+        }
+    }
+
     /// Makes the next version's header and payload from the head's.
     ///
     /// # Errors
@@ -239,6 +245,15 @@ impl Update {
         next.fingerprint = fingerprint(&payload, embedder);
         next.governance.sensitivity.extend(sensitive_kinds(&payload));
         Ok((next, payload))
+    }
+}
+
+fn check_stretch(valid: Window) -> Result<()> {
+    match valid {
+        Window { from: Some(from), until: Some(until) } if from >= until => {
+            Err(Error::invalid(format!("valid from {from} until {until} is no stretch of time")))
+        }
+        _ => Ok(()),
     }
 }
 

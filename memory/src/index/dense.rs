@@ -99,12 +99,12 @@ impl DenseRows {
         most: usize,
         exact_up_to: usize,
     ) -> Vec<Slot> {
-        if slots.len() <= exact_up_to.max(most * OVERSAMPLE) {
+        if slots.len() <= exact_up_to.max(most.saturating_mul(OVERSAMPLE)) {
             return slots.to_vec();
         }
         let mut distances = Vec::new();
         differing_bits(&self.sketches, &query.sketch, slots, &mut distances);
-        nearest(slots, &distances, most * OVERSAMPLE)
+        nearest(slots, &distances, most.saturating_mul(OVERSAMPLE))
     }
 }
 

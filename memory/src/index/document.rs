@@ -32,6 +32,8 @@ pub struct Facets {
     pub valid: Window,
     /// Whether it is recalled on request only.
     pub archived: bool,
+    /// Whether its state keeps it out of every recall; it is kept for when the state is taken back.
+    pub withheld: bool,
 }
 
 mod semantic_code {

@@ -47,12 +47,12 @@ impl EmbeddedIndex {
         self
     }
 
-    /// Sets whether a cube is recalled on request only.
-    pub(crate) fn set_archived(&mut self, slot: Slot, archived: bool) {
+    /// Sets whether a cube is recalled on request only, and whether it is not recalled at all.
+    pub(crate) fn set_recall(&mut self, slot: Slot, archived: bool, withheld: bool) {
         if let Some(Some(facets)) = self.facets.get_mut(slot as usize)
             && let Some(gate) = self.gates.get_mut(slot as usize)
         {
-            facets.archived = archived;
+            (facets.archived, facets.withheld) = (archived, withheld);
             *gate = Gate::of(facets);
         }
     }
@@ -139,7 +139,7 @@ impl CandidateIndex for EmbeddedIndex {
         let dense = self.dense.query(&query.vector);
         let mut slots = self.dense.worth_comparing(&dense, &admitted.slots, most, self.exact_up_to);
         if slots.len() < admitted.slots.len() {
-            slots.extend(lexical.best(most * OVERSAMPLE).iter().map(|(slot, _)| *slot));
+            slots.extend(lexical.best(most.saturating_mul(OVERSAMPLE)).iter().map(|(slot, _)| *slot));
             slots.sort_unstable();
             slots.dedup();
         }

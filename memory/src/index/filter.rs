@@ -87,10 +87,14 @@ const ARCHIVED: u32 = 1 << 31;
 pub(super) struct Gate(u32);
 
 impl Gate {
-    /// The gate of a slot that holds nothing. There is no such class.
+    /// The gate of a slot that holds nothing, or nothing to be recalled. There is no such class.
     pub(super) const SHUT: Self = Self(u32::MAX);
 
     pub(super) fn of(facets: &Facets) -> Self {
-        Self(facets.class & !ARCHIVED | if facets.archived { ARCHIVED } else { 0 })
+        match facets {
+            Facets { withheld: true, .. } => Self::SHUT,
+            Facets { archived: true, class, .. } => Self(class | ARCHIVED),
+            Facets { class, .. } => Self(class & !ARCHIVED),
+        }
     }
 }

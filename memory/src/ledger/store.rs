@@ -5,7 +5,7 @@
 //! a snapshot of their own and never wait for it.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +37,8 @@ const META_EMBEDDER: &str = "embedder";
 const FORMAT: u32 = 1;
 
 const STORE_FILE: &str = "ledger.redb";
+/// Held while a ledger begins, so that two programs do not begin the same one.
+const BEGIN_LOCK: &str = "begin.lock";
 const BODIES_FOLDER: &str = "bodies";
 
 /// How long to wait before a store that is open elsewhere is tried again.
@@ -74,7 +76,7 @@ pub struct NewEvent {
 /// The record of every event in a space.
 #[derive(Debug)]
 pub struct Ledger {
-    database: Arc<Database>,
+    store: Arc<Store>,
     folder: PathBuf,
     head: LedgerHead,
     inline_body_bytes: usize,
@@ -90,9 +92,12 @@ impl Ledger {
         let bodies = folder.join(BODIES_FOLDER);
         fs::create_dir_all(&bodies).map_err(|e| disk_error(&bodies, e))?;
         let file = folder.join(STORE_FILE);
-        let database = create(&file, limits).map_err(|e| open_error(&file, e))?;
-        let head = prepare(&database).map_err(|e| e.at(file.display()))?;
-        Ok(Self { database: Arc::new(database), folder: bodies, head, inline_body_bytes: limits.inline_body_bytes })
+        if !file.exists() {
+            begin(folder, &file)?;
+        }
+        let store = Store::of(guarded(|| open_store(&file, limits).map_err(|e| open_error(&file, e)))?);
+        let head = guarded(|| prepare(&store)).map_err(|e| e.at(file.display()))?;
+        Ok(Self { store: Arc::new(store), folder: bodies, head, inline_body_bytes: limits.inline_body_bytes })
     }
 
     /// Returns where the ledger ends.
@@ -113,13 +118,19 @@ impl Ledger {
     /// # Errors
     /// `Unavailable` when the disk fails; then nothing was written.
     pub fn append_with_vectors(&mut self, events: Vec<NewEvent>, vectors: Vec<(u64, Vec<u8>)>) -> Result<Vec<Event>> {
+        let (head, written) = guarded(|| self.write(events, vectors))?;
+        self.head = head;
+        Ok(written)
+    }
+
+    fn write(&self, events: Vec<NewEvent>, vectors: Vec<(u64, Vec<u8>)>) -> Result<(LedgerHead, Vec<Event>)> {
         let mut head = self.head;
         let mut written = Vec::with_capacity(events.len());
         for body in events.iter().filter_map(|new| new.body.as_ref()).filter(|body| body.len() > self.inline_body_bytes)
         {
             self.write_body_file(body)?;
         }
-        let transaction = self.database.begin_write().map_err(store_error)?;
+        let transaction = self.store.write()?;
         {
             let mut event_rows = transaction.open_table(EVENTS).map_err(store_error)?;
             let mut body_rows = transaction.open_table(BODIES).map_err(store_error)?;
@@ -141,13 +152,13 @@ impl Ledger {
                     body_rows.insert(event.sequence, row.as_slice()).map_err(store_error)?;
                 }
                 if let Some(vector) = vector {
-                    vector_rows.insert(event.sequence, vector.as_slice()).map_err(store_error)?;
+                    vector_rows.insert(event.sequence, with_checksum(vector).as_slice()).map_err(store_error)?;
                 }
                 head = LedgerHead { events: head.events + 1, digest: event_digest(&bytes) };
                 written.push(event);
             }
             for (sequence, vector) in vectors {
-                vector_rows.insert(sequence, vector.as_slice()).map_err(store_error)?;
+                vector_rows.insert(sequence, with_checksum(vector).as_slice()).map_err(store_error)?;
             }
             let mut meta = transaction.open_table(META).map_err(store_error)?;
             let embedder = written.iter().rev().find_map(|event| match &event.change {
@@ -160,8 +171,7 @@ impl Ledger {
             meta.insert(META_HEAD, head.digest.as_bytes().as_slice()).map_err(store_error)?;
         }
         transaction.commit().map_err(store_error)?;
-        self.head = head;
-        Ok(written)
+        Ok((head, written))
     }
 
     /// Returns the embedder that made the vectors.
@@ -169,37 +179,77 @@ impl Ledger {
     /// # Errors
     /// `Corrupt` when the ledger does not name one.
     pub fn embedder(&self) -> Result<EmbedderId> {
-        let transaction = self.database.begin_read().map_err(store_error)?;
-        let meta = transaction.open_table(META).map_err(store_error)?;
-        let row = meta.get(META_EMBEDDER).map_err(read_error)?;
-        let name = row.as_ref().and_then(|row| std::str::from_utf8(row.value()).ok());
-        name.ok_or_else(|| Error::corrupt("the ledger does not name its embedder"))?.parse()
+        guarded(|| {
+            let transaction = self.store.read()?;
+            let meta = transaction.open_table(META).map_err(store_error)?;
+            let row = meta.get(META_EMBEDDER).map_err(read_error)?;
+            let name = row.as_ref().and_then(|row| std::str::from_utf8(row.value()).ok()?.parse().ok());
+            name.ok_or_else(|| Error::corrupt("the ledger does not name its embedder"))
+        })
     }
 
     /// Returns what readers open the ledger by. They never wait for the writer.
     pub fn readers(&self) -> LedgerReaders {
-        LedgerReaders { database: self.database.clone(), folder: self.folder.clone() }
+        LedgerReaders { store: self.store.clone(), folder: self.folder.clone() }
     }
 
     /// Writes a large body to its file, durable before any event names it. A file that no event names is harmless.
     fn write_body_file(&self, body: &[u8]) -> Result<()> {
         let file = self.folder.join(Digest::of(body).to_string());
-        if file.exists() {
-            return Ok(());
-        }
         let partial = file.with_extension("partial");
-        let written = fs::File::create(&partial)
-            .and_then(|mut out| out.write_all(body).and_then(|()| out.sync_all()))
-            .and_then(|()| fs::rename(&partial, &file))
-            .and_then(|()| fs::File::open(&self.folder)?.sync_all());
-        written.map_err(|e| disk_error(&file, e))
+        let write = || {
+            // What is there may be damaged by now, and it is about to be promised anew.
+            if !holds(&file, body) {
+                let mut out = fs::File::create(&partial)?;
+                out.write_all(body)?;
+                out.sync_all()?;
+                fs::rename(&partial, &file)?;
+            }
+            fs::File::open(&self.folder)?.sync_all()
+        };
+        write().map_err(|e| disk_error(&file, e))
+    }
+}
+
+/// The open store. It writes when it is closed, and may find damage then.
+#[derive(Debug)]
+struct Store {
+    database: Option<Database>,
+}
+
+impl Store {
+    fn of(database: Database) -> Self {
+        Self { database: Some(database) }
+    }
+
+    fn read(&self) -> Result<redb::ReadTransaction> {
+        self.open()?.begin_read().map_err(store_error)
+    }
+
+    fn write(&self) -> Result<redb::WriteTransaction> {
+        self.open()?.begin_write().map_err(store_error)
+    }
+
+    fn open(&self) -> Result<&Database> {
+        self.database.as_ref().ok_or_else(|| Error::unavailable("the ledger's store is closed"))
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        // Whatever it finds while it closes, it will find and report when it is opened again.
+        let _ = guarded(|| {
+            drop(database);
+            Ok(())
+        });
     }
 }
 
 /// Opens the ledger for reading.
 #[derive(Debug, Clone)]
 pub struct LedgerReaders {
-    database: Arc<Database>,
+    store: Arc<Store>,
     folder: PathBuf,
 }
 
@@ -209,18 +259,22 @@ impl LedgerReaders {
     /// # Errors
     /// `Unavailable` when the disk fails.
     pub fn reader(&self) -> Result<LedgerReader> {
-        let transaction = self.database.begin_read().map_err(store_error)?;
-        Ok(LedgerReader {
-            events: transaction.open_table(EVENTS).map_err(store_error)?,
-            bodies: transaction.open_table(BODIES).map_err(store_error)?,
-            vectors: transaction.open_table(VECTORS).map_err(store_error)?,
-            folder: self.folder.clone(),
+        guarded(|| {
+            let transaction = self.store.read()?;
+            Ok(LedgerReader {
+                meta: transaction.open_table(META).map_err(store_error)?,
+                events: transaction.open_table(EVENTS).map_err(store_error)?,
+                bodies: transaction.open_table(BODIES).map_err(store_error)?,
+                vectors: transaction.open_table(VECTORS).map_err(store_error)?,
+                folder: self.folder.clone(),
+            })
         })
     }
 }
 
 /// One consistent point of the ledger.
 pub struct LedgerReader {
+    meta: redb::ReadOnlyTable<&'static str, &'static [u8]>,
     events: redb::ReadOnlyTable<u64, &'static [u8]>,
     bodies: redb::ReadOnlyTable<u64, &'static [u8]>,
     vectors: redb::ReadOnlyTable<u64, &'static [u8]>,
@@ -228,23 +282,31 @@ pub struct LedgerReader {
 }
 
 impl LedgerReader {
-    /// Returns one event.
+    /// Returns one event, which is the one that was written: the event after it, or the ledger's end, names its digest.
     ///
     /// # Errors
-    /// `NotFound` when the ledger is shorter; `Corrupt` when the event cannot be read.
+    /// `NotFound` when the ledger is shorter; `Corrupt` when the event is not the one that was written.
     pub fn event(&self, sequence: u64) -> Result<Event> {
-        match self.events.get(sequence).map_err(read_error)? {
-            Some(row) => decode_event(row.value()),
-            None => Err(Error::not_found(format!("the ledger has no event {sequence}"))),
+        let event = self.row(sequence, |bytes| Ok((decode_event(bytes)?, event_digest(bytes))))?;
+        let follower = sequence.checked_add(1).map(|next| self.row(next, |bytes| Ok(decode_event(bytes)?.previous)));
+        let named = match follower {
+            Some(Err(error)) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Some(Ok(previous)) => Some(previous),
+            _ => self.head_digest()?,
+        };
+        match event {
+            (event, digest) if event.sequence == sequence && named.is_none_or(|named| named == digest) => Ok(event),
+            _ => Err(Error::corrupt(format!("event {sequence} is not the one that was written"))),
         }
     }
 
-    /// Returns the header that an event stored.
+    /// Returns the header that an event stored. Whoever reads it checks it with the digest that names it.
     ///
     /// # Errors
-    /// `Corrupt` when that event stored none.
+    /// `Corrupt` when that event stored none, or is missing.
     pub fn header(&self, sequence: u64) -> Result<Header> {
-        match self.event(sequence)?.change {
+        let event = self.row(sequence, decode_event).map_err(|e| missing_is_corrupt(e, sequence))?;
+        match event.change {
             Change::CubeStored(header) => Ok(*header),
             _ => Err(Error::corrupt(format!("event {sequence} stored no cube"))),
         }
@@ -262,13 +324,19 @@ impl LedgerReader {
     ) -> Result<Digest> {
         let mut previous = before;
         let mut expect = range.start;
-        for row in self.events.range(range.clone()).map_err(read_error)? {
-            let (key, value) = row.map_err(read_error)?;
-            let event = decode_event(value.value()).map_err(|e| e.at(format!("event {}", key.value())))?;
-            if event.sequence != expect || key.value() != expect || event.previous != previous {
+        let mut rows = guarded(|| self.events.range(range.clone()).map_err(read_error))?;
+        let mut next = || {
+            guarded(|| {
+                let Some((key, value)) = rows.next().transpose().map_err(read_error)? else { return Ok(None) };
+                let event = decode_event(value.value()).map_err(|e| e.at(format!("event {}", key.value())))?;
+                Ok(Some((key.value(), event, event_digest(value.value()))))
+            })
+        };
+        while let Some((key, event, digest)) = next()? {
+            if event.sequence != expect || key != expect || event.previous != previous {
                 return Err(Error::corrupt(format!("event {expect} does not follow from the event before it")));
             }
-            previous = event_digest(value.value());
+            previous = digest;
             expect += 1;
             visit(event)?;
         }
@@ -283,10 +351,21 @@ impl LedgerReader {
     /// # Errors
     /// `NotFound` when the ledger is shorter.
     pub fn digest(&self, sequence: u64) -> Result<Digest> {
-        match self.events.get(sequence).map_err(read_error)? {
-            Some(row) => Ok(event_digest(row.value())),
+        self.row(sequence, |bytes| Ok(event_digest(bytes)))
+    }
+
+    fn row<T>(&self, sequence: u64, read: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+        guarded(|| match self.events.get(sequence).map_err(read_error)? {
+            Some(row) => read(row.value()),
             None => Err(Error::not_found(format!("the ledger has no event {sequence}"))),
-        }
+        })
+    }
+
+    fn head_digest(&self) -> Result<Option<Digest>> {
+        guarded(|| {
+            let row = self.meta.get(META_HEAD).map_err(read_error)?;
+            Ok(row.and_then(|row| row.value().try_into().ok()).map(Digest::from_bytes))
+        })
     }
 
     /// Returns the body that event `sequence` stored, when it is still the one that `content` names.
@@ -295,10 +374,14 @@ impl LedgerReader {
     /// `NotFound` when it was erased; `Corrupt` when it is not what was stored.
     pub fn body(&self, sequence: u64, content: &Digest) -> Result<Vec<u8>> {
         let erased = || Error::not_found("the body of this memory is gone");
-        let row = self.bodies.get(sequence).map_err(read_error)?.ok_or_else(erased)?;
-        let body = match row.value().split_first() {
-            Some((&BODY_INLINE, body)) => body.to_vec(),
-            Some((&BODY_IN_FILE, _)) => {
+        let row = guarded(|| Ok(self.bodies.get(sequence).map_err(read_error)?.map(|row| row.value().to_vec())))?;
+        let mut row = row.ok_or_else(erased)?;
+        let body = match row.first() {
+            Some(&BODY_INLINE) => {
+                row.remove(0);
+                row
+            }
+            Some(&BODY_IN_FILE) => {
                 let file = self.folder.join(content.to_string());
                 fs::read(&file).map_err(|e| match e.kind() {
                     std::io::ErrorKind::NotFound => Error::corrupt(format!("the body `{}` is missing", file.display())),
@@ -316,17 +399,22 @@ impl LedgerReader {
     /// Returns the vector that stands beside event `sequence`, or none.
     ///
     /// # Errors
-    /// `Unavailable` when the disk fails.
+    /// `Corrupt` when it is not what was stored.
     pub fn vector(&self, sequence: u64) -> Result<Option<Vec<u8>>> {
-        Ok(self.vectors.get(sequence).map_err(read_error)?.map(|row| row.value().to_vec()))
+        let damaged =
+            || Error::corrupt(format!("the vector of event {sequence} is damaged; `memos reembed` makes it again"));
+        guarded(|| match self.vectors.get(sequence).map_err(read_error)? {
+            Some(row) => without_checksum(row.value()).map(|vector| Some(vector.to_vec())).ok_or_else(damaged),
+            None => Ok(None),
+        })
     }
 }
 
 /// Opens the store's file. Programs that share a space hold it for a moment each, so one that is open is waited for.
-fn create(file: &Path, limits: &Limits) -> std::result::Result<Database, redb::DatabaseError> {
+fn open_store(file: &Path, limits: &Limits) -> std::result::Result<Database, redb::DatabaseError> {
     let started = Instant::now();
     loop {
-        match redb::Builder::new().set_cache_size(limits.cache_bytes).create(file) {
+        match redb::Builder::new().set_cache_size(limits.cache_bytes).open(file) {
             Err(redb::DatabaseError::DatabaseAlreadyOpen)
                 if started.elapsed() < Duration::from_millis(limits.open_wait_millis) =>
             {
@@ -337,9 +425,36 @@ fn create(file: &Path, limits: &Limits) -> std::result::Result<Database, redb::D
     }
 }
 
+/// Makes the store of a new ledger. It gets its name when it is whole, so that a program that dies on the way leaves nothing
+/// that cannot be opened.
+fn begin(folder: &Path, file: &Path) -> Result<()> {
+    let (lock, partial) = (folder.join(BEGIN_LOCK), file.with_extension("partial"));
+    let failed = |e: std::io::Error| disk_error(file, e);
+    let lock = fs::File::create(&lock).and_then(|lock| lock.lock().map(|()| lock)).map_err(|e| disk_error(&lock, e))?;
+    if file.exists() {
+        return Ok(());
+    }
+    let bodies = folder.join(BODIES_FOLDER);
+    if fs::read_dir(&bodies).map_err(|e| disk_error(&bodies, e))?.next().is_some() {
+        return Err(Error::corrupt(format!(
+            "`{}` is missing, and bodies of it are there; bring it back",
+            file.display()
+        )));
+    }
+    if partial.exists() {
+        fs::remove_file(&partial).map_err(failed)?;
+    }
+    let store = Store::of(redb::Builder::new().create(&partial).map_err(|e| open_error(&partial, e))?);
+    prepare(&store)?;
+    // Closed before it gets its name.
+    drop(store);
+    fs::rename(&partial, file).and_then(|()| fs::File::open(folder)?.sync_all()).map_err(failed)?;
+    lock.unlock().map_err(failed)
+}
+
 /// Makes the tables of a new store, checks the format of an old one, and returns where it ends.
-fn prepare(database: &Database) -> Result<LedgerHead> {
-    let transaction = database.begin_write().map_err(store_error)?;
+fn prepare(store: &Store) -> Result<LedgerHead> {
+    let transaction = store.write()?;
     let head = {
         let mut meta = transaction.open_table(META).map_err(store_error)?;
         let format = meta.get(META_FORMAT).map_err(read_error)?.map(|row| row.value().to_vec());
@@ -376,6 +491,45 @@ fn prepare(database: &Database) -> Result<LedgerHead> {
     Ok(head)
 }
 
+/// Runs `work` on the store. The store panics on some damages that its own checks do not cover; those are damages too.
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let damaged = |_| Err(Error::corrupt("the ledger's store is damaged and cannot be read"));
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(damaged)
+}
+
+fn missing_is_corrupt(error: Error, sequence: u64) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::corrupt(format!("event {sequence} is missing")),
+        _ => error,
+    }
+}
+
+/// A vector has no digest in the chain, as it can be made again, so it brings its own check.
+fn with_checksum(mut vector: Vec<u8>) -> Vec<u8> {
+    vector.extend(crc32fast::hash(&vector).to_le_bytes());
+    vector
+}
+
+fn without_checksum(row: &[u8]) -> Option<&[u8]> {
+    let (vector, checksum) = row.split_last_chunk::<4>()?;
+    (crc32fast::hash(vector) == u32::from_le_bytes(*checksum)).then_some(vector)
+}
+
+/// Returns whether the file holds just these bytes.
+fn holds(file: &Path, body: &[u8]) -> bool {
+    let Ok(mut input) = fs::File::open(file) else { return false };
+    let mut rest = body;
+    let mut chunk = vec![0; 64 * 1024];
+    while let Ok(count) = input.read(&mut chunk) {
+        match (count, chunk.get(..count).and_then(|read| rest.strip_prefix(read))) {
+            (0, _) => return rest.is_empty(),
+            (_, Some(after)) => rest = after,
+            (_, None) => return false,
+        }
+    }
+    false
+}
+
 fn open_error(file: &Path, error: redb::DatabaseError) -> Error {
     let place = file.display();
     match error {
@@ -388,9 +542,17 @@ fn open_error(file: &Path, error: redb::DatabaseError) -> Error {
 }
 
 fn store_error(error: impl Into<redb::Error>) -> Error {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+
     let error = error.into();
     let kind = match error {
-        redb::Error::Corrupted(_) => ErrorKind::Corrupt,
+        redb::Error::Corrupted(_)
+        | redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TableIsMultimap(_)
+        | redb::Error::TypeDefinitionChanged { .. }
+        | redb::Error::TableDoesNotExist(_) => ErrorKind::Corrupt,
+        // A file that is not the store's own, or that was cut.
+        redb::Error::Io(ref error) if matches!(error.kind(), InvalidData | UnexpectedEof) => ErrorKind::Corrupt,
         _ => ErrorKind::Unavailable,
     };
     Error::new(kind, format!("the ledger's store failed: {error}")).with_source(error)

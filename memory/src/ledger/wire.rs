@@ -62,7 +62,9 @@ pub(super) fn decode_event(bytes: &[u8]) -> Result<Event> {
             if !rest.is_empty() {
                 return Err(unreadable());
             }
+            // A name that breaks the rules was not written so.
             Event::try_from(event)
+                .map_err(|e| Error::corrupt(format!("an event of the ledger cannot be read: {e}")).with_source(e))
         }
         Some((version, _)) => {
             Err(Error::invalid(format!("an event has format {version}, which is newer than this program")))

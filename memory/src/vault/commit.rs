@@ -4,6 +4,7 @@
 //! validates it in order, writes it in one transaction and applies it. The others sleep until their answer is there. So a
 //! single caller pays no hand-over, and many callers share the cost of one flush to disk.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -11,6 +12,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use super::batch::Committed;
 use super::projection::{Indexed, Projection};
 use super::stage::Stage;
+use crate::cube::VersionRef;
 use crate::error::{Error, ErrorKind, Result};
 use crate::governance::{Policy, Principal};
 use crate::ledger::{Change, Event, Ledger, NewEvent};
@@ -20,6 +22,8 @@ use crate::time::Timestamp;
 /// A change made ready by its caller.
 pub(super) struct Prepared {
     pub(super) change: Change,
+    /// The versions of other cubes that the change says its cube was made from; those of versions before are known.
+    pub(super) sources: Vec<VersionRef>,
     pub(super) body: Option<Vec<u8>>,
     pub(super) indexed: Option<Indexed>,
 }
@@ -72,6 +76,7 @@ impl Writer {
     ) -> Result<Committed> {
         let answer = Answer::default();
         let mut queue = self.queue.lock();
+        Limits::check("the batch", changes.len(), target.limits.waiting_changes, "changes")?;
         let waiting = queue.changes + changes.len();
         if waiting > target.limits.waiting_changes {
             return Err(Error::new(
@@ -95,12 +100,25 @@ impl Writer {
             queue.writing = true;
             let group = take_group(&mut queue, target.limits.commit_changes);
             drop(queue);
-            let followed = self.write(target, group);
+            let answers: Vec<Answer> = group.iter().map(|waiting| waiting.answer.clone()).collect();
+            let ended = catch_unwind(AssertUnwindSafe(|| self.write(target, group)));
+            let followed = ended.unwrap_or_else(|_| self.answer_after_panic(target, answers));
             queue = self.queue.lock();
             queue.writing = false;
             queue.failed = !followed;
             self.answered.notify_all();
         }
+    }
+
+    /// Answers those whose batches were at hand when a policy or the writer panicked, so that nobody waits for ever. Returns
+    /// false when the projection is not where the ledger ends.
+    fn answer_after_panic(&self, target: &Target<'_>, answers: Vec<Answer>) -> bool {
+        for answer in answers {
+            answer
+                .lock()
+                .get_or_insert_with(|| Err(Error::unavailable("the writer failed while it had this batch; try again")));
+        }
+        target.projection.read().ledger() == self.ledger.lock().head()
     }
 
     /// Writes one group and answers each of its callers. Returns false when the projection could not follow.
@@ -117,7 +135,7 @@ impl Writer {
             });
             callers.push((answer, Committed { first_event, events, stored: stored.collect() }));
             first_event += events;
-            for Prepared { change, body, indexed: of_body } in changes {
+            for Prepared { change, body, indexed: of_body, .. } in changes {
                 let vector = of_body.as_ref().map(|indexed| indexed.vector.to_bytes());
                 news.push(NewEvent { at, principal: principal.id.clone(), change, body, vector });
                 indexed.push(of_body);
@@ -158,7 +176,7 @@ fn validate(target: &Target<'_>, group: Vec<Waiting>) -> Vec<Waiting> {
         let mut failure = None;
         waiting.changes.retain(|prepared| {
             failure.is_none()
-                && stage.admit(&waiting.principal, &prepared.change).unwrap_or_else(|error| {
+                && stage.admit(&waiting.principal, &prepared.change, &prepared.sources).unwrap_or_else(|error| {
                     failure = Some(error);
                     false
                 })

@@ -1,5 +1,7 @@
 //! What stands around a cube in the graph, as far as a caller may see it.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::space::Space;
@@ -56,15 +58,11 @@ impl Space {
             let readable = view.classes_where(|class| self.policy().decide(caller, Operation::Read, class).allowed);
             let visible = |slot: Slot| view.head(slot).is_some_and(|head| readable.contains(head.class));
             let mut slots = vec![(start, 0)];
-            let mut within = 0;
-            for ring in 1..=hops {
-                let found = view.graph().neighbourhood(start, ring, most.saturating_sub(1), visible);
-                slots.extend(found.iter().skip(within).map(|slot| (*slot, ring)));
-                within = found.len();
-            }
+            slots.extend(view.graph().neighbourhood(start, hops, most.saturating_sub(1), visible));
             let heads: Vec<_> =
                 slots.iter().filter_map(|(slot, hops)| Some((view.head(*slot)?.clone(), *hops))).collect();
-            let inside = |slot: Slot| slots.iter().any(|(other, _)| *other == slot);
+            let all: HashSet<Slot> = slots.iter().map(|(slot, _)| *slot).collect();
+            let inside = |slot: Slot| all.contains(&slot);
             let mut links = Vec::new();
             for (from, _) in &slots {
                 let leaving =

@@ -275,15 +275,19 @@ impl Projection {
         if !content.contains(&slot) {
             content.push(slot);
         }
-        if let Some(Indexed { vector, terms, length, pieces, marks }) = indexed
-            && (state.is_recalled() || state == State::Archived)
-        {
+        let Some(Indexed { vector, terms, length, pieces, marks }) = indexed else {
+            // What is no text, or whose body is gone, is not found by the text of a version before.
+            self.pieces.remove(slot);
+            return self.index.remove(slot);
+        };
+        if state != State::Erased {
             let facets = Facets {
                 class,
                 semantic: header.semantic,
                 observed: header.times.observed,
                 valid: header.times.valid,
                 archived: state == State::Archived,
+                withheld: is_withheld(state),
             };
             self.index.put(slot, Document { facets, vector, terms, length })?;
             self.pieces.put(slot, class, marks, pieces);
@@ -330,14 +334,11 @@ impl Projection {
             head.state = state;
             head.state_event = event.sequence;
         }
-        if state == State::Archived {
-            self.index.set_archived(slot, true);
-        } else if state.is_recalled() {
-            self.index.set_archived(slot, false);
-        } else {
-            self.index.remove(slot)?;
+        if state == State::Erased {
             self.pieces.remove(slot);
+            return self.index.remove(slot);
         }
+        self.index.set_recall(slot, state == State::Archived, is_withheld(state));
         Ok(())
     }
 
@@ -358,6 +359,11 @@ impl Projection {
     fn known(&self, cube: &CubeId) -> Result<Slot> {
         self.slot(cube).ok_or_else(|| Error::corrupt(format!("an event names cube `{cube}`, which was never stored")))
     }
+}
+
+/// Returns whether cubes of this state are not recalled at all, although the state can be taken back.
+fn is_withheld(state: State) -> bool {
+    !state.is_recalled() && state != State::Archived
 }
 
 pub(crate) fn short(digest: &Digest) -> u64 {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::projection::{CubeHead, Indexed, Projection};
 use crate::cube::{CubeId, Digest, Header, Kind, SemanticType, SpaceName, State, Usage};
 use crate::embed::{Embedder, EmbedderId};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::governance::AccessClass;
 use crate::graph::{LinkKind, Slot};
 use crate::index::{FlatIndex, FlatPieces, PieceIndex, QuantizedVector, TermReader};
@@ -49,7 +49,10 @@ pub(super) fn load(
     head: LedgerHead,
     embedder: &dyn Embedder,
 ) -> Result<(Projection, u64)> {
-    let Change::SpaceCreated { name, embedder: first_embedder } = ledger.event(0)?.change else {
+    let first = ledger
+        .event(0)
+        .map_err(|e| if e.kind() == ErrorKind::NotFound { Error::corrupt("event 0 is missing") } else { e })?;
+    let Change::SpaceCreated { name, embedder: first_embedder } = first.change else {
         return Err(Error::corrupt("the ledger does not begin with its space"));
     };
     let fresh = || Projection::new(name.clone(), first_embedder.clone(), embedder.dimensions());
@@ -98,7 +101,7 @@ fn indexed_again(
     terms: &TermReader,
 ) -> Result<Option<Indexed>> {
     let body = match ledger.body(event.sequence, &header.fingerprint.content) {
-        Err(error) if error.kind() == crate::error::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         body => body?,
     };
     let text = String::from_utf8(body)

@@ -14,7 +14,9 @@ use super::batch::{Batch, Committed, Write};
 use super::commit::{Prepared, Target, Writer};
 use super::projection::{CubeHead, Indexed, Projection, indexed_text};
 use super::snapshot;
-use crate::cube::{Cube, CubeDraft, CubeId, Header, Kind, Payload, PrincipalId, SpaceName, Update, Usage, VersionRef};
+use crate::cube::{
+    Cube, CubeDraft, CubeId, Header, Kind, Payload, PrincipalId, SpaceName, Update, UpdateMode, Usage, VersionRef,
+};
 use crate::embed::{Embedder, EmbedderId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::governance::{Operation, Principal};
@@ -82,6 +84,11 @@ impl Space {
     pub(super) fn open(folder: &Path, name: &SpaceName, options: &VaultOptions) -> Result<Self> {
         let mut ledger = Ledger::open(folder, &options.limits)?;
         if ledger.head().events == 0 {
+            if folder.join(SNAPSHOT_FILE).exists() {
+                return Err(Error::corrupt(
+                    "its ledger is empty, and a snapshot of it is there; bring the ledger back",
+                ));
+            }
             let change = Change::SpaceCreated { name: name.clone(), embedder: options.embedder.id().clone() };
             let (at, principal) = (options.clock.now(), system_principal()?);
             ledger.append(vec![NewEvent { at, principal, change, body: None, vector: None }])?;
@@ -203,16 +210,23 @@ impl Space {
         let mut cubes: Vec<(usize, Header, Payload)> = Vec::new();
         let mut prepared = Vec::with_capacity(batch.writes.len());
         for (place, write) in batch.writes.into_iter().enumerate() {
+            let mut sources = Vec::new();
             let change = match write {
                 Write::Store(id, draft) => {
                     draft.check(self.limits())?;
+                    sources.clone_from(&draft.derived_from);
                     let (header, payload) = draft.into_first(id, &caller.id, at, embedder);
                     cubes.push((place, header.clone(), payload));
                     Change::CubeStored(Box::new(header))
                 }
                 Write::Update(update) => {
+                    update.check(self.limits())?;
+                    if let UpdateMode::Merge { sources: merged, .. } = &update.mode {
+                        sources.clone_from(merged);
+                    }
                     let (header, payload) = self.next_version(caller, *update, at)?;
                     payload.check_limits(self.limits())?;
+                    Limits::check("the cube", header.chain.derived_from.len(), self.limits().derived_from, "sources")?;
                     cubes.push((place, header.clone(), payload));
                     Change::CubeStored(Box::new(header))
                 }
@@ -222,9 +236,12 @@ impl Space {
                     Limits::check("the reason", reason.len(), self.limits().name_bytes, "bytes")?;
                     Change::StateChanged { cube, state, reason }
                 }
-                Write::Use(uses) => Change::CubesUsed(uses),
+                Write::Use(uses) => {
+                    Limits::check("the record of uses", uses.len(), self.limits().batch_changes, "uses")?;
+                    Change::CubesUsed(uses)
+                }
             };
-            prepared.push(Prepared { change, body: None, indexed: None });
+            prepared.push(Prepared { change, sources, body: None, indexed: None });
         }
         let texts: Vec<(usize, String)> = cubes
             .iter()
@@ -248,6 +265,8 @@ impl Space {
         let (head, _) = self.readable_head(caller, &update.cube)?;
         let ledger = self.ledger()?;
         let header = ledger.header(head.event)?;
+        // What is damaged must not become part of the next version, which would be sound.
+        check_header(&header, &head.digest)?;
         let body = Payload::checked(header.form.clone(), ledger.body(head.event, &header.fingerprint.content)?)?;
         update.apply(&header, head.digest, &body, at, self.embedder().id())
     }
@@ -318,7 +337,8 @@ impl Space {
         let body = ledger.body(head.event, &header.fingerprint.content)?;
         let payload = Payload::checked(header.form.clone(), body)?;
         if head.state_event != head.event
-            && let Event { at, change: Change::StateChanged { reason, .. }, .. } = ledger.event(head.state_event)?
+            && let Event { at, change: Change::StateChanged { reason, .. }, .. } =
+                ledger.event(head.state_event).map_err(whole)?
         {
             header.lifecycle = crate::cube::Lifecycle { state: head.state, since: at, reason };
         }
@@ -425,6 +445,9 @@ pub(super) fn reembed(folder: &Path, options: &VaultOptions, mut progress: impl 
     let mut ledger = Ledger::open(folder, &options.limits)?;
     let reader = ledger.readers().reader()?;
     let head = ledger.head();
+    if head.events == 0 {
+        return Err(Error::not_found(format!("there is no space in `{}` yet", folder.display())));
+    }
     let embedder = &options.embedder;
     let mut vectors = Vec::new();
     for sequence in 0..head.events {
@@ -452,6 +475,14 @@ pub(super) fn reembed(folder: &Path, options: &VaultOptions, mut progress: impl 
             Err(Error::unavailable(format!("the old snapshot cannot be removed: {error}")).with_source(error))
         }
         _ => Ok(count),
+    }
+}
+
+/// Says of an event that must be there that it is damaged when it is not.
+fn whole(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::corrupt(error.to_string()),
+        _ => error,
     }
 }
 

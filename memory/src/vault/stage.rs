@@ -5,10 +5,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::cube::{CubeId, Digest, Header, State};
+use crate::cube::{CubeId, Digest, Header, State, VersionRef};
 use crate::error::{Error, Result};
 use crate::governance::{AccessClass, Operation, Policy, Principal};
-use crate::graph::{Link, LinkKind, Slot};
+use crate::graph::{Direction, Link, LinkKind, Slot};
 use crate::ledger::{Change, header_digest};
 use crate::limits::Limits;
 use crate::vault::projection::Projection;
@@ -28,7 +28,9 @@ struct Layer {
     slots: HashMap<CubeId, Slot>,
     heads: HashMap<CubeId, StagedHead>,
     links: HashMap<(Slot, LinkKind, Slot), bool>,
-    lineage: HashMap<Slot, Vec<Slot>>,
+    /// How many more links leave and enter a slot.
+    degrees: HashMap<(Slot, Direction), isize>,
+    lineage: HashMap<Slot, Vec<(LinkKind, Slot)>>,
     lineage_targets: HashSet<Slot>,
 }
 
@@ -53,6 +55,9 @@ impl<'a> Stage<'a> {
         self.accepted.heads.extend(batch.heads);
         self.accepted.links.extend(batch.links);
         self.accepted.lineage_targets.extend(batch.lineage_targets);
+        for (end, more) in batch.degrees {
+            *self.accepted.degrees.entry(end).or_default() += more;
+        }
         for (from, to) in batch.lineage {
             self.accepted.lineage.entry(from).or_default().extend(to);
         }
@@ -64,9 +69,9 @@ impl<'a> Stage<'a> {
     }
 
     /// Checks one change and takes it in. Returns false when it changes nothing.
-    pub(super) fn admit(&mut self, principal: &Principal, change: &Change) -> Result<bool> {
+    pub(super) fn admit(&mut self, principal: &Principal, change: &Change, sources: &[VersionRef]) -> Result<bool> {
         match change {
-            Change::CubeStored(header) => self.admit_cube(principal, header),
+            Change::CubeStored(header) => self.admit_cube(principal, header, sources),
             Change::Linked(link) => self.admit_link(principal, link, true),
             Change::Unlinked(link) => self.admit_link(principal, link, false),
             Change::StateChanged { cube, state, .. } => self.admit_state(principal, cube, *state),
@@ -82,7 +87,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn admit_cube(&mut self, principal: &Principal, header: &Header) -> Result<bool> {
+    fn admit_cube(&mut self, principal: &Principal, header: &Header, sources: &[VersionRef]) -> Result<bool> {
         let class = AccessClass::from(&header.governance);
         let state = match (header.chain.parent, self.head(&header.id)) {
             (None, None) => {
@@ -90,7 +95,9 @@ impl<'a> Stage<'a> {
                 if count >= self.limits.cubes {
                     return Err(Error::invalid(format!("the space has {count} cubes, and no more are accepted")));
                 }
-                if class.owner != principal.id && !self.policy.decide(principal, Operation::Write, &class).allowed {
+                // The draft's own grants do not count: with them its writer could let itself write in another's name.
+                let granted = AccessClass { grants: Vec::new(), ..class.clone() };
+                if class.owner != principal.id && !self.policy.decide(principal, Operation::Write, &granted).allowed {
                     return Err(Error::denied(format!("`{}` may not write for `{}`", principal.id, class.owner)));
                 }
                 self.current.slots.insert(header.id, count as Slot);
@@ -115,8 +122,15 @@ impl<'a> Stage<'a> {
                 head.state
             }
         };
-        for source in &header.chain.derived_from {
+        for source in sources {
             self.require(principal, &source.cube, Operation::Read)?;
+            let versions = self.head(&source.cube).map_or(0, |head| head.version);
+            if !(1..=versions).contains(&source.version) {
+                return Err(Error::not_found(format!(
+                    "there is no version `{source}`; cube `{}` has {versions}",
+                    source.cube
+                )));
+            }
         }
         let digest = header_digest(header)?;
         self.current.heads.insert(header.id, StagedHead { digest, version: header.version, state, class });
@@ -131,14 +145,12 @@ impl<'a> Stage<'a> {
         if self.linked(key) == there {
             return Ok(false);
         }
+        let ends = [(from, Direction::Forward), (to, Direction::Backward)];
         if there {
-            let known = self.projection.graph.slots() as Slot;
             if from == to {
                 return Err(Error::invalid("a cube cannot be linked to itself"));
             }
-            if from < known && to < known {
-                self.projection.graph.check(from, link.kind, to, self.limits.links_per_cube)?;
-            }
+            ends.iter().try_for_each(|end| self.require_room(*end))?;
             if link.kind.is_lineage() {
                 if self.is_ancestor(from, to) {
                     let kind = link.kind;
@@ -146,12 +158,27 @@ impl<'a> Stage<'a> {
                         "the `{kind}` link would close a circle: the one was made from the other"
                     )));
                 }
-                self.current.lineage.entry(from).or_default().push(to);
+                self.current.lineage.entry(from).or_default().push((link.kind, to));
                 self.current.lineage_targets.insert(to);
             }
         }
         self.current.links.insert(key, there);
+        for end in ends {
+            *self.current.degrees.entry(end).or_default() += if there { 1 } else { -1 };
+        }
         Ok(true)
+    }
+
+    /// Refuses one more link where there are as many as a cube may have, counting those that are about to come and go.
+    fn require_room(&self, end: (Slot, Direction)) -> Result<()> {
+        let most = self.limits.links_per_cube;
+        let staged: isize = [&self.current, &self.accepted].iter().filter_map(|layer| layer.degrees.get(&end)).sum();
+        // Counting stops where there is no room, so a cube with many links costs no more than that.
+        let room = most.saturating_add_signed(-staged);
+        if self.projection.graph.degree(end.0, end.1, room) == room {
+            return Err(Error::invalid(format!("the cube has {most} links already, and no more are accepted")));
+        }
+        Ok(())
     }
 
     fn admit_state(&mut self, principal: &Principal, cube: &CubeId, state: State) -> Result<bool> {
@@ -218,9 +245,11 @@ impl<'a> Stage<'a> {
                 return true;
             }
             let there = (at < known).then(|| self.projection.graph.edges(at)).into_iter().flatten();
-            let there = there.filter(|edge| edge.is_source()).map(|edge| edge.slot);
+            let there = there.filter(|edge| edge.is_source()).map(|edge| (edge.kind, edge.slot));
             let coming = staged.iter().filter_map(|layer| layer.lineage.get(&at)).flatten().copied();
-            open.extend(there.chain(coming).filter(|&next| seen.insert(next)));
+            // A link that is about to go leads nowhere any more.
+            let next = there.chain(coming).filter(|&(kind, next)| self.linked((at, kind, next)) && seen.insert(next));
+            open.extend(next.map(|(_, next)| next));
         }
         false
     }

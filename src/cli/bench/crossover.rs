@@ -105,6 +105,7 @@ fn document(vector: QuantizedVector) -> Document {
         observed: Timestamp::from_millis(0),
         valid: Window::ALWAYS,
         archived: false,
+        withheld: false,
     };
     Document { facets, vector, terms: Vec::new(), length: 0 }
 }
