@@ -18,6 +18,8 @@ pub struct EmbeddedIndex {
     facets: Vec<Option<Facets>>,
     /// The gate of each slot, apart from its other facets, because every search goes through all of them.
     gates: Vec<Gate>,
+    /// How many slots hold something, open or shut.
+    held: usize,
     exact_up_to: usize,
 }
 
@@ -37,6 +39,7 @@ impl EmbeddedIndex {
             lexical: InvertedIndex::default(),
             facets: Vec::new(),
             gates: Vec::new(),
+            held: 0,
             exact_up_to: EXACT_UP_TO,
         }
     }
@@ -69,7 +72,8 @@ impl EmbeddedIndex {
         }
         dense.rebuild_sketches();
         let gates = facets.iter().map(|facets| facets.as_ref().map_or(Gate::SHUT, Gate::of)).collect();
-        Some(Self { dense, lexical: InvertedIndex::from_flat(terms)?, facets, gates, exact_up_to: EXACT_UP_TO })
+        let held = facets.iter().flatten().count();
+        Some(Self { dense, lexical: InvertedIndex::from_flat(terms)?, facets, gates, held, exact_up_to: EXACT_UP_TO })
     }
 
     fn matches(&self, query: &IndexQuery, found: &Found, slots: Vec<Slot>) -> Vec<Match> {
@@ -85,13 +89,22 @@ impl EmbeddedIndex {
     }
 
     fn admitted(&self, filter: &Filter) -> Admitted {
-        let passes = |slot: &Slot| self.passes(*slot, filter);
-        let total = self.facets.len();
-        if filter.required_terms.is_empty() {
-            Admitted::new((0..total as Slot).filter(passes), total)
-        } else {
-            Admitted::new(self.lexical.with_all(&filter.required_terms).into_iter().filter(passes), total)
+        let total = self.gates.len();
+        if !filter.required_terms.is_empty() {
+            let holders = self.lexical.with_all(&filter.required_terms).into_iter();
+            return Admitted::new(holders.filter(|slot| self.passes(*slot, filter)), total, self.held);
         }
+        // Cubes of one class come in long runs, and one look serves the whole run.
+        let mut last = (Gate::SHUT, false);
+        let opens = |(_, gate): &(Slot, &Gate)| {
+            if **gate != last.0 {
+                last = (**gate, **gate != Gate::SHUT && filter.opens(**gate));
+            }
+            last.1
+        };
+        let narrow = filter.narrows();
+        let slots = (0..).zip(&self.gates).filter(opens).map(|(slot, _)| slot);
+        Admitted::new(slots.filter(|slot| !narrow || self.passes(*slot, filter)), total, self.held)
     }
 }
 
@@ -112,7 +125,7 @@ impl CandidateIndex for EmbeddedIndex {
             self.gates.resize(slot as usize + 1, Gate::SHUT);
         }
         if let Some(place) = self.facets.get_mut(slot as usize) {
-            *place = Some(facets);
+            self.held += usize::from(place.replace(facets).is_none());
         }
         if let Some(gate) = self.gates.get_mut(slot as usize) {
             *gate = Gate::of(&facets);
@@ -122,7 +135,7 @@ impl CandidateIndex for EmbeddedIndex {
 
     fn remove(&mut self, slot: Slot) -> Result<()> {
         if let Some(place) = self.facets.get_mut(slot as usize) {
-            *place = None;
+            self.held -= usize::from(place.take().is_some());
             self.lexical.remove(slot);
             if let Some(gate) = self.gates.get_mut(slot as usize) {
                 *gate = Gate::SHUT;
@@ -162,6 +175,6 @@ impl CandidateIndex for EmbeddedIndex {
     }
 
     fn len(&self) -> usize {
-        self.facets.iter().flatten().count()
+        self.held
     }
 }

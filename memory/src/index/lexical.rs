@@ -37,25 +37,29 @@ pub(super) struct InvertedIndex {
 
 /// The slots that a filter lets through, as a list and as a set.
 pub(super) struct Admitted {
+    /// In rising order.
     pub(super) slots: Vec<Slot>,
     bits: Vec<u64>,
+    /// Whether that is all that the index holds.
+    everything: bool,
 }
 
 impl Admitted {
-    /// Admits the given slots out of `total`. They come in rising order.
-    pub(super) fn new(slots: impl Iterator<Item = Slot>, total: usize) -> Self {
+    /// Admits the given slots, which come in rising order, out of `total` places of which `held` hold something.
+    pub(super) fn new(slots: impl Iterator<Item = Slot>, total: usize, held: usize) -> Self {
         let mut bits = vec![0_u64; total.div_ceil(64)];
-        let slots: Vec<Slot> = slots.collect();
-        for slot in &slots {
-            if let Some(word) = bits.get_mut(*slot as usize / 64) {
+        let mut list = Vec::with_capacity(total);
+        for slot in slots {
+            list.push(slot);
+            if let Some(word) = bits.get_mut(slot as usize / 64) {
                 *word |= 1 << (slot % 64);
             }
         }
-        Self { slots, bits }
+        Self { everything: list.len() == held, slots: list, bits }
     }
 
-    pub(super) fn contains(&self, slot: Slot) -> bool {
-        self.bits.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
+    fn contains(&self, slot: Slot) -> bool {
+        self.everything || self.bits.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
     }
 }
 
@@ -150,26 +154,35 @@ impl InvertedIndex {
     pub(super) fn search(&self, terms: &[String], admitted: &Admitted) -> LexicalFound {
         let lengths: u64 = admitted.slots.iter().map(|&slot| u64::from(self.length(slot))).sum();
         let mean_length = (lengths as f32 / admitted.slots.len().max(1) as f32).max(1.0);
-        let inside: Vec<Vec<Posting>> = terms.iter().map(|term| self.admitted_postings(term, admitted)).collect();
-        let weights = weights(inside.iter().map(Vec::len), admitted.slots.len());
+        let postings: Vec<&[Posting]> = terms.iter().map(|term| self.postings_of(term)).collect();
+        let holders = |postings: &&[Posting]| {
+            // Counting costs as much as scoring, and there is nothing to leave out when everything is admitted.
+            if admitted.everything {
+                return postings.len();
+            }
+            postings.iter().filter(|posting| admitted.contains(posting.slot)).count()
+        };
+        let weights = weights(postings.iter().map(holders), admitted.slots.len());
         let mut scores = vec![0.0_f32; self.lengths.len()];
         let mut touched = Vec::new();
-        for (postings, weight) in inside.iter().zip(&weights) {
-            for posting in postings {
-                if let Some(total) = scores.get_mut(posting.slot as usize) {
-                    if *total == 0.0 {
-                        touched.push(posting.slot);
-                    }
-                    *total += weight * saturation(posting.count, self.length(posting.slot), mean_length);
+        for (postings, weight) in postings.iter().zip(&weights) {
+            for posting in postings.iter().filter(|posting| admitted.contains(posting.slot)) {
+                let (Some(total), Some(length)) =
+                    (scores.get_mut(posting.slot as usize), self.lengths.get(posting.slot as usize))
+                else {
+                    continue;
+                };
+                if *total == 0.0 {
+                    touched.push(posting.slot);
                 }
+                *total += weight * saturation(posting.count, *length, mean_length);
             }
         }
         LexicalFound { scores, touched, weights, mean_length }
     }
 
-    fn admitted_postings(&self, term: &str, admitted: &Admitted) -> Vec<Posting> {
-        let postings = self.ids.get(term).and_then(|&id| self.postings.get(id as usize));
-        postings.into_iter().flatten().filter(|posting| admitted.contains(posting.slot)).copied().collect()
+    fn postings_of(&self, term: &str) -> &[Posting] {
+        self.ids.get(term).and_then(|&id| self.postings.get(id as usize)).map_or(&[], Vec::as_slice)
     }
 
     /// Scores slots with the weights that a search returned.
@@ -292,7 +305,7 @@ mod tests {
     }
 
     fn found(index: &InvertedIndex, words: &str, admitted: &[Slot]) -> Vec<Slot> {
-        let mut best = index.search(&terms(words), &Admitted::new(admitted.iter().copied(), 8)).best(10);
+        let mut best = index.search(&terms(words), &Admitted::new(admitted.iter().copied(), 8, 8)).best(10);
         best.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         best.into_iter().map(|(slot, _)| slot).collect()
     }
@@ -314,7 +327,7 @@ mod tests {
         let small = index(&["red boat", "red house"]);
         let large = index(&["red boat", "red house", "red red red", "boat"]);
         let score = |index: &InvertedIndex| {
-            let mut best = index.search(&terms("red boat"), &Admitted::new(0..2, 4)).best(10);
+            let mut best = index.search(&terms("red boat"), &Admitted::new(0..2, 4, 4)).best(10);
             best.sort_by_key(|(slot, _)| *slot);
             best
         };
@@ -325,7 +338,7 @@ mod tests {
     fn single_scores_equal_searched_scores() {
         let index = index(&["red boat on the sea", "red house", "blue house"]);
         let query = terms("red sea moon");
-        let found = index.search(&query, &Admitted::new(0..3, 3));
+        let found = index.search(&query, &Admitted::new(0..3, 3, 3));
         for (slot, score) in found.best(10) {
             assert_eq!(index.score(&query, &found.weights, found.mean_length, &[slot]), [score]);
             assert!(score > 0.0 && score < 1.0);

@@ -94,7 +94,7 @@ enum ChangeV1<'a> {
         embedder: String,
     },
     #[serde(borrow)]
-    CubeStored(HeaderV1<'a>),
+    CubeStored(Box<HeaderV1<'a>>),
     Linked(LinkV1),
     Unlinked(LinkV1),
     StateChanged {
@@ -204,7 +204,7 @@ impl<'a> From<&'a Event> for EventV1<'a> {
             Change::SpaceCreated { name, embedder } => {
                 ChangeV1::SpaceCreated { name: name.to_string(), embedder: embedder.to_string() }
             }
-            Change::CubeStored(header) => ChangeV1::CubeStored((&**header).into()),
+            Change::CubeStored(header) => ChangeV1::CubeStored(Box::new((&**header).into())),
             Change::Linked(link) => ChangeV1::Linked(link.into()),
             Change::Unlinked(link) => ChangeV1::Unlinked(link.into()),
             Change::StateChanged { cube, state, reason } => {
@@ -233,7 +233,7 @@ impl TryFrom<EventV1<'_>> for Event {
             ChangeV1::SpaceCreated { name, embedder } => {
                 Change::SpaceCreated { name: name.parse()?, embedder: embedder.parse()? }
             }
-            ChangeV1::CubeStored(header) => Change::CubeStored(Box::new(header.try_into()?)),
+            ChangeV1::CubeStored(header) => Change::CubeStored(Box::new((*header).try_into()?)),
             ChangeV1::Linked(link) => Change::Linked(link.try_into()?),
             ChangeV1::Unlinked(link) => Change::Unlinked(link.try_into()?),
             ChangeV1::StateChanged { cube, state, reason } => {

@@ -104,6 +104,12 @@ impl Space {
         }
         let (projection, saved_events) =
             snapshot::load(&folder.join(SNAPSHOT_FILE), &readers.reader()?, ledger.head(), embedder)?;
+        if projection.name != *name {
+            return Err(Error::invalid(format!(
+                "its folder holds the space `{}`; put it back in its place",
+                projection.name
+            )));
+        }
         let shared = Shared {
             name: name.clone(),
             folder: folder.to_path_buf(),

@@ -184,6 +184,9 @@ impl<'a> Stage<'a> {
     fn admit_state(&mut self, principal: &Principal, cube: &CubeId, state: State) -> Result<bool> {
         self.require(principal, cube, Operation::Write)?;
         let Some(head) = self.head(cube) else { return Err(missing(cube)) };
+        if state == State::Erased {
+            return Err(Error::invalid("a change of state erases nothing: the body would still be there"));
+        }
         if head.state == state {
             return Ok(false);
         }

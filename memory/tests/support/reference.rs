@@ -290,6 +290,7 @@ impl Reference {
             }
             Change::SetState(id, state, reason) => {
                 let cube = self.require(who, Operation::Write, id)?;
+                refuse_if(*state == State::Erased, ErrorKind::Invalid)?;
                 if cube.state == *state {
                     return Ok(false);
                 }
