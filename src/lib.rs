@@ -35,7 +35,7 @@ pub use memos_memory::{
 /// The names that most programs use.
 pub mod prelude {
     pub use crate::cube::{
-        Cube, CubeDraft, CubeId, GroupName, Layer, Payload, PrincipalId, SemanticType, SpaceName, State, Update,
+        Cube, CubeDraft, CubeId, Grant, Grantee, GroupName, Layer, Payload, PrincipalId, Rights, SemanticType, SpaceName, State, Update,
         UpdateMode, UseSignal,
     };
     pub use crate::error::{Error, ErrorKind};
@@ -47,3 +47,8 @@ pub mod prelude {
     pub use crate::time::{Timestamp, Window};
     pub use crate::vault::{Batch, Space, Vault, VaultOptions};
 }
+
+/// The code of the README, compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeCode;

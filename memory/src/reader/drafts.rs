@@ -19,12 +19,17 @@ pub(super) fn session_name(conversation: &Conversation, session: &Session) -> St
 }
 
 /// Returns a turn's text as it is remembered: what was said, and what a shared picture shows.
-pub(super) fn turn_text(turn: &Turn) -> String {
+fn turn_text(turn: &Turn) -> String {
     match &turn.caption {
         Some(caption) if turn.text.is_empty() => format!("[picture: {caption}]"),
         Some(caption) => format!("{}\n[picture: {caption}]", turn.text),
         None => turn.text.clone(),
     }
+}
+
+/// Returns the task that a path begins with: the one that was named, or the conversation itself.
+pub(super) fn task_of<'a>(options: &'a IngestOptions, conversation: &'a str) -> &'a str {
+    options.task.as_deref().unwrap_or(conversation)
 }
 
 /// Where a turn stands.
@@ -49,7 +54,8 @@ pub(super) fn message(turn: &Turn, place: &TurnPlace<'_>, options: &IngestOption
     tags.extend(
         entities(&turn.text, |word| speakers().any(|speaker| speaker == word)).iter().map(|name| entity_tag(name)),
     );
-    let path = [Some(&place.conversation.name), topics.clone().next()].into_iter().flatten().cloned().collect();
+    let path = [Some(task_of(options, &place.conversation.name)), topics.clone().next().map(String::as_str)];
+    let path = path.into_iter().flatten().map(str::to_owned).collect();
     CubeDraft {
         tags,
         path,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::assertions::Assertion;
-use super::drafts::entity_tag;
+use super::drafts::{entity_tag, task_of};
 use super::ingest::{IngestOptions, IngestReport};
 use crate::cube::{CubeDraft, CubeId, OriginKind, SemanticType, Update, UpdateMode, VersionRef};
 use crate::error::{ErrorKind, Result};
@@ -138,7 +138,7 @@ fn draft(
     CubeDraft {
         title: format!("{concept}: {}", assertion.attribute),
         tags,
-        path: vec![found_in.conversation.to_owned(), concept, assertion.attribute],
+        path: vec![task_of(options, found_in.conversation).to_owned(), concept, assertion.attribute],
         origin: OriginKind::Inference,
         task: options.task.clone(),
         session: found_in.session.map(str::to_owned),

@@ -191,8 +191,10 @@ impl Reading<'_> {
     fn conversation(&mut self, conversation: &Conversation) -> Result<()> {
         let mut previous_summary = None;
         for (session, number) in conversation.sessions.iter().zip(1..) {
-            let texts: Vec<String> = session.turns.iter().map(drafts::turn_text).collect();
-            let digest = summary::digest(self.space.terms(), &texts.iter().map(String::as_str).collect::<Vec<_>>());
+            let digest = summary::digest(
+                self.space.terms(),
+                &session.turns.iter().map(|turn| turn.text.as_str()).collect::<Vec<_>>(),
+            );
             let at = session.at.or(self.options.observed).unwrap_or_else(|| self.space.now());
             let mut place =
                 TurnPlace { conversation, session, session_number: number, number: 0, at, topics: &digest.topics };
