@@ -35,8 +35,8 @@ pub use memos_memory::{
 /// The names that most programs use.
 pub mod prelude {
     pub use crate::cube::{
-        Cube, CubeDraft, CubeId, Grant, Grantee, GroupName, Layer, Payload, PrincipalId, Rights, SemanticType, SpaceName, State, Update,
-        UpdateMode, UseSignal,
+        Cube, CubeDraft, CubeId, Grant, Grantee, GroupName, Layer, Payload, PrincipalId, Rights, SemanticType,
+        SpaceName, State, Update, UpdateMode, UseSignal,
     };
     pub use crate::error::{Error, ErrorKind};
     pub use crate::governance::Principal;

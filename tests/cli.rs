@@ -116,7 +116,7 @@ fn wrong_usage_and_bad_input_exit_with_two_and_change_nothing() {
     fs::write(house.path("noise.txt"), [0x4d, 0x5a, 0x00, 0xff, 0xfe, 0x00, 0x00]).unwrap();
     fs::write(house.path("shape.json"), r#"{"what": "is this"}"#).unwrap();
     fs::create_dir(house.path("empty")).unwrap();
-    let long = "x".repeat(2000);
+    let long = "x".repeat(5000);
     let cases: &[&[&str]] = &[
         &[],
         &["remind"],

@@ -1,6 +1,6 @@
 //! The examples run, and what they show is so.
 
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 #[path = "../examples/shared_notes.rs"]
 mod shared_notes;
 

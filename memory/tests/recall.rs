@@ -134,7 +134,8 @@ fn receipts_say_why() {
     let (home, ada, bo) = (home(), principal("ada"), principal("bo"));
     let space = home.space("acme/one");
     let transcript = "# Session 1 - 7 May 2024, 10:00\nMira: Where did you leave the ladder?\nBo: Behind the greenhouse, as always.\n";
-    let source = read_source("talk.txt", transcript.as_bytes(), Some(Format::Transcript), &SourceLimits::default()).unwrap();
+    let source =
+        read_source("talk.txt", transcript.as_bytes(), Some(Format::Transcript), &SourceLimits::default()).unwrap();
     let options = IngestOptions { layer: Layer::Global, ..IngestOptions::default() };
     ingest(&space, &ada, &source, &options, &mut |_, _| {}).unwrap();
     let answer = ask(&[&space], call(&bo, "Where did Bo leave the ladder?"));
@@ -142,7 +143,10 @@ fn receipts_say_why() {
     // The answer itself names no ladder; it was found over its link to the question before it.
     assert!(receipt.path.iter().any(|step| step.link == LinkKind::Follows && step.gain > 0.0), "{receipt:?}");
     assert_eq!(receipt.decision.rule, "it is global");
-    assert_eq!((receipt.speaker.as_deref(), receipt.reference.as_deref(), receipt.version), (Some("Bo"), Some("S1:2"), 1));
+    assert_eq!(
+        (receipt.speaker.as_deref(), receipt.reference.as_deref(), receipt.version),
+        (Some("Bo"), Some("S1:2"), 1)
+    );
     let sum: f32 = receipt.features.iter().map(|(_, part)| part).sum();
     assert!((sum - receipt.score).abs() < 1e-4);
     assert!(receipt.to_string().contains("greenhouse"));
@@ -202,11 +206,14 @@ fn a_second_extractor_adds_what_it_finds() {
         observed: Some(at(observed)),
         ..CubeDraft::text(SemanticType::Message, text)
     };
-    let (first, second) =
-        (store(&space, &ada, said("Everything today is tiresome.", "2024-05-01")), store(&space, &ada, said("Now the day is splendid.", "2024-05-02")));
+    let (first, second) = (
+        store(&space, &ada, said("Everything today is tiresome.", "2024-05-01")),
+        store(&space, &ada, said("Now the day is splendid.", "2024-05-02")),
+    );
     let report = extract_facts(&space, &ada, &Scripted, &[first, second], &IngestOptions::default()).unwrap();
     assert_eq!((report.facts, report.superseded), (2, 1));
-    let answer = ask(&[&space], MemoryCall { semantic: vec![SemanticType::Reflection], ..call(&ada, "How does Mira feel?") });
+    let answer =
+        ask(&[&space], MemoryCall { semantic: vec![SemanticType::Reflection], ..call(&ada, "How does Mira feel?") });
     assert_eq!(texts(&answer), ["Mira feels splendid", "Mira feels tiresome"]);
     let (cube, _) = space.get(&ada, &answer.receipts[0].cube).unwrap();
     assert_eq!(cube.header.origin.model.as_deref(), Some("scripted-1"));

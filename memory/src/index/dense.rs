@@ -15,7 +15,7 @@ use crate::kernel::{differing_bits, dot_rows};
 pub const EXACT_UP_TO: usize = 20_000;
 
 /// Rows that a first pass hands on to be compared in full, for each one that is asked for.
-pub(super) const OVERSAMPLE: usize = 10;
+pub(super) const OVERSAMPLE: usize = 16;
 
 /// Vectors of all slots. A slot without a vector has a row of zeros.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -91,7 +91,7 @@ impl DenseRows {
     }
 
     /// Returns the slots worth comparing in full: all of them up to `exact_up_to`, else those whose sketches are nearest,
-    /// ten for each of the `most` that are asked for.
+    /// [`OVERSAMPLE`] for each of the `most` that are asked for.
     pub(super) fn worth_comparing(
         &self,
         query: &DenseQuery,
@@ -222,7 +222,7 @@ mod tests {
             let query: Vec<f32> = noise(near + 1, 256).iter().zip(&other).map(|(a, b)| a + b).collect();
             let query = rows.query(&query);
             let worth = rows.worth_comparing(&query, &slots, 10, 0);
-            assert_eq!(worth.len(), 100);
+            assert_eq!(worth.len(), 10 * OVERSAMPLE);
             let scores = rows.score(&query, &worth);
             assert_eq!(best_of(&worth, &scores, 1)[0].0, near as Slot);
             assert_eq!(rows.worth_comparing(&query, &slots, 10, 2000).len(), 2000);
