@@ -52,7 +52,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 
 /// Libraries that one room alone may name, so that they can be exchanged there: the name in code, and the room.
 const ROOMS: &[(&str, &str)] = &[
-    ("redb", "memory/src/ledger/store.rs"),
+    ("redb", "memory/src/ledger/store"),
     ("petgraph", "memory/src/graph/memory_graph.rs"),
     ("rust_stemmers", "memory/src/index/terms.rs"),
     ("safetensors", "memory/src/cube/payload.rs"),

@@ -9,14 +9,17 @@ mod batch;
 mod commit;
 mod neighbourhood;
 mod projection;
+mod reembed;
 mod snapshot;
 mod space;
 mod stage;
+mod stats;
 
 pub use batch::{Batch, Committed};
 pub use neighbourhood::{NeighbourCube, Neighbourhood};
 pub use projection::{CubeHead, Projection};
-pub use space::{Space, SpaceStats};
+pub use space::Space;
+pub use stats::SpaceStats;
 
 use std::collections::HashMap;
 use std::fs;
@@ -123,7 +126,7 @@ impl Vault {
         if !self.folder(name).is_dir() {
             return self.existing_space(name).map(|_| 0);
         }
-        space::reembed(&self.folder(name), &self.options, progress)
+        reembed::reembed(&self.folder(name), &self.options, progress)
     }
 
     /// Returns the names of all spaces, sorted.

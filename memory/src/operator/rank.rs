@@ -10,7 +10,7 @@ use crate::cube::SemanticType;
 use crate::embed::{BuiltinEmbedder, Embedder, Piece};
 use crate::error::Result;
 use crate::graph::{Direction, Edge, LinkKind, Slot, Spread, SpreadWeights};
-use crate::index::{CandidateIndex, Coverage, Filter, Found, IndexQuery, Match};
+use crate::index::{CandidateIndex, Coverage, Filter, Found, IndexQuery, Match, TermReader};
 use crate::time::{Timestamp, Window};
 use crate::vault::Projection;
 
@@ -46,26 +46,31 @@ pub(super) struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// Reads the call for one space: its terms, its pieces, and its vector weighed by what is rare in there.
+    /// Reads the call for one space: its terms, its pieces, and how rare they are in there. Its vector is made apart, as an
+    /// embedder may take its time and nothing must wait for it.
     pub(super) fn new(
         view: &Projection,
         call: &'a MemoryCall,
         filter: Filter,
-        terms: &crate::index::TermReader,
-        embedder: &dyn Embedder,
+        terms: &TermReader,
         meaning: &BuiltinEmbedder,
-    ) -> Result<Self> {
+    ) -> Self {
         // Who is named is said by `speaker`. As a word, a name finds the turns that address somebody, not their own.
         let names: Vec<String> =
             call.entities.iter().flat_map(|name| name.split_whitespace()).map(str::to_lowercase).collect();
         let of_names: Vec<Piece> = names.iter().flat_map(|name| meaning.pieces(name)).collect();
         let all = meaning.pieces(&call.question);
         let rarities = view.pieces.rarities(&all, &filter.classes);
-        let rarity = |piece: Piece| rarities.get(&piece).copied().unwrap_or(0.0);
-        let vector = embedder.embed_question(&call.question, &rarity)?;
         let terms = terms.question(&call.question, |word| names.iter().any(|name| name == word));
         let pieces = all.into_iter().filter(|piece| !of_names.contains(piece)).collect();
-        Ok(Self { call, query: IndexQuery { vector, terms }, pieces, rarities, filter })
+        Self { call, query: IndexQuery { vector: Vec::new(), terms }, pieces, rarities, filter }
+    }
+
+    /// Makes the question's vector, weighed by what is rare.
+    pub(super) fn embed(&mut self, embedder: &dyn Embedder) -> Result<()> {
+        let rarity = |piece: Piece| self.rarities.get(&piece).copied().unwrap_or(0.0);
+        self.query.vector = embedder.embed_question(&self.call.question, &rarity)?;
+        Ok(())
     }
 }
 

@@ -82,17 +82,21 @@ fn candidates_of(
     let meaning = builtin()?;
     let policy = space.policy();
     let started = Instant::now();
-    let view = space.view();
-    let filter = Filter {
-        classes: view.classes_where(|class| policy.decide(&call.caller, Operation::Read, class).allowed),
-        semantic: call.semantic.clone(),
-        required_terms: call.tags.iter().map(|tag| tag_term(tag)).collect(),
-        window: call.window,
-        archived: call.archived,
+    let mut question = {
+        let view = space.view();
+        let filter = Filter {
+            classes: view.classes_where(|class| policy.decide(&call.caller, Operation::Read, class).allowed),
+            semantic: call.semantic.clone(),
+            required_terms: call.tags.iter().map(|tag| tag_term(tag)).collect(),
+            window: call.window,
+            archived: call.archived,
+        };
+        Question::new(&view, call, filter, space.terms(), &meaning)
     };
-    let question = Question::new(&view, call, filter, space.terms(), space.embedder(), &meaning)?;
+    question.embed(space.embedder())?;
     times.embed += micros(started);
     let started = Instant::now();
+    let view = space.view();
     let found = rank::find(&view, &question)?;
     times.find += micros(started);
     let started = Instant::now();

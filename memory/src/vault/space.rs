@@ -2,12 +2,10 @@
 //!
 //! The handle is cheap to clone and can be used from many threads. What it returns has passed the policy.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{RwLock, RwLockReadGuard};
-use serde::Serialize;
 
 use super::VaultOptions;
 use super::batch::{Batch, Committed, Write};
@@ -15,34 +13,34 @@ use super::commit::{Prepared, Target, Writer};
 use super::projection::{CubeHead, Indexed, Projection, indexed_text};
 use super::snapshot;
 use crate::cube::{
-    Cube, CubeDraft, CubeId, Header, Kind, Payload, PrincipalId, SpaceName, Update, UpdateMode, Usage, VersionRef,
+    Cube, CubeDraft, CubeId, Header, Payload, PrincipalId, SpaceName, Update, UpdateMode, Usage, VersionRef,
 };
-use crate::embed::{Embedder, EmbedderId};
+use crate::embed::Embedder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::governance::{Operation, Principal};
 use crate::graph::Slot;
 use crate::index::{QuantizedVector, TermReader};
-use crate::ledger::{Change, Event, Ledger, LedgerHead, LedgerReader, LedgerReaders, NewEvent, check_header};
+use crate::ledger::{Change, Event, Ledger, LedgerReader, LedgerReaders, NewEvent, check_header};
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
 /// Speakers that are called by their role where the source names nobody.
 const ROLES: &[&str] = &["user", "assistant", "system", "tool", "narrator"];
 
-const SNAPSHOT_FILE: &str = "projection.bin";
+pub(super) const SNAPSHOT_FILE: &str = "projection.bin";
 
 /// Events that may be replayed at the next opening before a snapshot is worth its cost, and the share of the ledger.
 const UNSAVED_EVENTS: u64 = 512;
 const UNSAVED_SHARE: u64 = 20;
 
 /// The principal in whose name a space itself acts.
-fn system_principal() -> Result<PrincipalId> {
+pub(super) fn system_principal() -> Result<PrincipalId> {
     "agent:memos".parse()
 }
 
 pub(super) struct Shared {
     name: SpaceName,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     options: VaultOptions,
     projection: RwLock<Projection>,
     writer: Writer,
@@ -55,29 +53,6 @@ pub(super) struct Shared {
 #[derive(Clone)]
 pub struct Space {
     shared: Arc<Shared>,
-}
-
-/// Counts of a space.
-#[derive(Debug, Clone, Serialize)]
-pub struct SpaceStats {
-    /// The space.
-    pub name: SpaceName,
-    /// Where its ledger ends.
-    pub ledger: LedgerHead,
-    /// The embedder of its index.
-    pub embedder: EmbedderId,
-    /// Cubes the caller may read, by state.
-    pub states: Vec<(String, usize)>,
-    /// Cubes the caller may read, by semantic type.
-    pub types: Vec<(String, usize)>,
-    /// Cubes the caller may read.
-    pub cubes: usize,
-    /// Links between cubes that the caller may read.
-    pub links: usize,
-    /// Sessions with cubes that the caller may read.
-    pub sessions: usize,
-    /// Bytes of its files.
-    pub disk_bytes: u64,
 }
 
 impl Space {
@@ -385,32 +360,6 @@ impl Space {
         found
     }
 
-    /// Returns counts over what the caller may read.
-    pub fn stats(&self, caller: &Principal) -> SpaceStats {
-        let view = self.view();
-        let classes = view.classes_where(|class| self.policy().decide(caller, Operation::Read, class).allowed);
-        let readable = |slot: Slot| view.head(slot).is_some_and(|head| classes.contains(head.class));
-        let heads: Vec<&CubeHead> =
-            view.heads.iter().enumerate().filter(|(slot, _)| readable(*slot as Slot)).map(|(_, head)| head).collect();
-        let count = |name: fn(&CubeHead) -> &'static str| {
-            let mut counts: std::collections::BTreeMap<&str, usize> = Default::default();
-            heads.iter().for_each(|head| *counts.entry(name(head)).or_default() += 1);
-            counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
-        };
-        let sessions: std::collections::HashSet<u32> = heads.iter().filter_map(|head| head.session).collect();
-        SpaceStats {
-            name: self.name().clone(),
-            ledger: view.ledger(),
-            embedder: view.embedder.clone(),
-            states: count(|head| head.state.as_str()),
-            types: count(|head| head.semantic.as_str()),
-            cubes: heads.len(),
-            links: view.graph().all().filter(|(from, _, to)| readable(*from) && readable(*to)).count(),
-            sessions: sessions.len(),
-            disk_bytes: folder_bytes(&self.shared.folder),
-        }
-    }
-
     /// Writes the projection to disk, so that the next opening is quick. Nothing is lost without it.
     ///
     /// # Errors
@@ -441,64 +390,10 @@ impl Drop for Shared {
     }
 }
 
-/// Makes all vectors of a space again with another embedder, in one durable step. The space must not be open.
-///
-/// `progress` is told how many of how many bodies are done.
-///
-/// # Errors
-/// `Busy` when the space is open; `Unavailable` when the embedder or the disk fails. The space is as it was then.
-pub(super) fn reembed(folder: &Path, options: &VaultOptions, mut progress: impl FnMut(u64, u64)) -> Result<u64> {
-    let mut ledger = Ledger::open(folder, &options.limits)?;
-    let reader = ledger.readers().reader()?;
-    let head = ledger.head();
-    if head.events == 0 {
-        return Err(Error::not_found(format!("there is no space in `{}` yet", folder.display())));
-    }
-    let embedder = &options.embedder;
-    let mut vectors = Vec::new();
-    for sequence in 0..head.events {
-        progress(sequence, head.events);
-        let Change::CubeStored(header) = reader.event(sequence)?.change else { continue };
-        if header.kind() != Kind::Plaintext {
-            continue;
-        }
-        let body = match reader.body(sequence, &header.fingerprint.content) {
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            body => body?,
-        };
-        let payload = Payload::checked(header.form.clone(), body)?;
-        let text = indexed_text(&header, payload.as_text().unwrap_or_default());
-        vectors.push((sequence, QuantizedVector::of(&embedder.embed(&text)?).to_bytes()));
-    }
-    let change = Change::EmbedderChanged { embedder: embedder.id().clone() };
-    let event = NewEvent { at: options.clock.now(), principal: system_principal()?, change, body: None, vector: None };
-    let count = vectors.len() as u64;
-    ledger.append_with_vectors(vec![event], vectors)?;
-    progress(head.events, head.events);
-    match fs::remove_file(folder.join(SNAPSHOT_FILE)) {
-        // A snapshot with the vectors of before must not outlive them.
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::unavailable(format!("the old snapshot cannot be removed: {error}")).with_source(error))
-        }
-        _ => Ok(count),
-    }
-}
-
 /// Says of an event that must be there that it is damaged when it is not.
 fn whole(error: Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound => Error::corrupt(error.to_string()),
         _ => error,
     }
-}
-
-fn folder_bytes(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(data) if data.is_dir() => folder_bytes(&entry.path()),
-            Ok(data) => data.len(),
-            Err(_) => 0,
-        })
-        .sum()
 }
