@@ -5,6 +5,27 @@
 //! receipts; [`governance`] says who may see what. Time, ids and randomness are handed in.
 //!
 //! This crate knows no actors, no language models and no network.
+//!
+//! ```
+//! use memos_memory::cube::{CubeDraft, SemanticType, Update, UpdateMode};
+//! use memos_memory::governance::Principal;
+//! use memos_memory::vault::{Vault, VaultOptions};
+//!
+//! # fn main() -> memos_memory::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! let vault = Vault::open(folder.path(), VaultOptions::builtin()?)?;
+//! let space = vault.space(&"acme/kitchen".parse()?)?;
+//! let cook = Principal::new("agent:cook".parse()?);
+//!
+//! let id = space.remember(&cook, CubeDraft::text(SemanticType::Fact, "There are 12 lemons left"))?;
+//! let seen = space.get(&cook, &id)?.1.digest;
+//! let add = || Update { cube: id, parent: seen, mode: UpdateMode::Append("and 3 limes".into()) };
+//! assert_eq!(space.update(&cook, add())?.version, 2);
+//! // The version that was seen is not the head any more.
+//! assert_eq!(space.update(&cook, add()).unwrap_err().kind(), memos_memory::ErrorKind::Conflict);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod cube;
 pub mod embed;
