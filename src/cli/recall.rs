@@ -175,10 +175,13 @@ fn explain(call: &MemoryCall, answer: &Answer, screen: &mut Screen) {
         DIM,
         format!("embed {} µs, find {} µs, rank {} µs, pack {} µs", times.embed, times.find, times.rank, times.pack),
     ));
-    let mut read = vec![format!("{:?}", call.intent).to_lowercase()];
+    let mut read: Vec<String> = Vec::new();
+    read.extend((call.intent != Intent::Any).then(|| format!("a {}", format!("{:?}", call.intent).to_lowercase())));
     read.extend(call.entities.iter().cloned());
     read.extend(call.times.iter().filter_map(|time| stretch(&time.window)));
-    screen.line(format!("{} {}", paint(TITLE, "the question wants"), read.join(", ")));
+    if !read.is_empty() {
+        screen.line(format!("{} {}", paint(TITLE, "read in the question:"), read.join(", ")));
+    }
 }
 
 /// Notes which memories were part of an answer, so that what is used stays at hand.

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use petgraph::Direction as Walk;
-use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::graph::{DiGraph, EdgeReference, NodeIndex};
 use petgraph::visit::EdgeRef;
 
 use super::{Direction, LinkKind};
@@ -22,6 +22,13 @@ pub struct Edge {
     pub slot: Slot,
 }
 
+/// What petgraph keeps of a link. Its own numbers of edges change when one is taken away, so they tell no age.
+#[derive(Debug, Clone, Copy)]
+struct Placed {
+    kind: LinkKind,
+    place: u32,
+}
+
 impl Edge {
     /// Returns whether the other end is what this one was made from.
     pub fn is_source(&self) -> bool {
@@ -37,7 +44,9 @@ impl Edge {
 /// Typed, directed links between slots.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryGraph {
-    graph: DiGraph<(), LinkKind, Slot>,
+    graph: DiGraph<(), Placed, Slot>,
+    /// Links that were ever added.
+    added: u32,
 }
 
 impl MemoryGraph {
@@ -68,14 +77,17 @@ impl MemoryGraph {
     /// Adds a link that is not there yet. Whether a space may hold it is for its writer to say.
     pub fn add(&mut self, from: Slot, kind: LinkKind, to: Slot) {
         if (from.max(to) as usize) < self.slots() {
-            self.graph.add_edge(NodeIndex::new(from as usize), NodeIndex::new(to as usize), kind);
+            let placed = Placed { kind, place: self.added };
+            self.added = self.added.wrapping_add(1);
+            self.graph.add_edge(NodeIndex::new(from as usize), NodeIndex::new(to as usize), placed);
         }
     }
 
     /// Takes a link away. Returns false when there was none.
     pub fn remove(&mut self, from: Slot, kind: LinkKind, to: Slot) -> bool {
         let from = NodeIndex::new(from as usize);
-        let found = self.graph.edges(from).find(|edge| *edge.weight() == kind && edge.target().index() == to as usize);
+        let found =
+            self.graph.edges(from).find(|edge| edge.weight().kind == kind && edge.target().index() == to as usize);
         let found = found.map(|edge| edge.id());
         found.is_some_and(|edge| self.graph.remove_edge(edge).is_some())
     }
@@ -84,19 +96,19 @@ impl MemoryGraph {
     pub fn contains(&self, from: Slot, kind: LinkKind, to: Slot) -> bool {
         self.graph
             .edges(NodeIndex::new(from as usize))
-            .any(|edge| *edge.weight() == kind && edge.target().index() == to as usize)
+            .any(|edge| edge.weight().kind == kind && edge.target().index() == to as usize)
     }
 
     /// Returns the links of a slot, those that leave it first; newest first within each.
     pub fn edges(&self, slot: Slot) -> impl Iterator<Item = Edge> + '_ {
         let node = NodeIndex::new(slot as usize);
         let leaving = self.graph.edges_directed(node, Walk::Outgoing).map(|edge| Edge {
-            kind: *edge.weight(),
+            kind: edge.weight().kind,
             direction: Direction::Forward,
             slot: edge.target().index() as Slot,
         });
         let entering = self.graph.edges_directed(node, Walk::Incoming).map(|edge| Edge {
-            kind: *edge.weight(),
+            kind: edge.weight().kind,
             direction: Direction::Backward,
             slot: edge.source().index() as Slot,
         });
@@ -107,16 +119,21 @@ impl MemoryGraph {
     pub fn edge(&self, slot: Slot, kind: LinkKind, direction: Direction) -> Option<Edge> {
         let walk = if direction == Direction::Forward { Walk::Outgoing } else { Walk::Incoming };
         let edge =
-            self.graph.edges_directed(NodeIndex::new(slot as usize), walk).find(|edge| *edge.weight() == kind)?;
+            self.graph.edges_directed(NodeIndex::new(slot as usize), walk).find(|edge| edge.weight().kind == kind)?;
         let other = if direction == Direction::Forward { edge.target() } else { edge.source() };
         Some(Edge { kind, direction, slot: other.index() as Slot })
     }
 
-    /// Returns all links.
+    /// Returns all links, in no order.
     pub fn all(&self) -> impl Iterator<Item = (Slot, LinkKind, Slot)> + '_ {
-        self.graph
-            .edge_references()
-            .map(|edge| (edge.source().index() as Slot, *edge.weight(), edge.target().index() as Slot))
+        self.graph.edge_references().map(ends_and_kind)
+    }
+
+    /// Returns all links, oldest first. Added anew in this order, they give a graph that is walked in the same order.
+    pub fn by_age(&self) -> Vec<(Slot, LinkKind, Slot)> {
+        let mut edges: Vec<_> = self.graph.edge_references().collect();
+        edges.sort_by_key(|edge| edge.weight().place);
+        edges.into_iter().map(ends_and_kind).collect()
     }
 
     /// Returns what `slot` was made from (`Forward`) or what was made from it (`Backward`), nearest first, without itself.
@@ -166,6 +183,10 @@ impl MemoryGraph {
         }
         found
     }
+}
+
+fn ends_and_kind(edge: EdgeReference<'_, Placed, Slot>) -> (Slot, LinkKind, Slot) {
+    (edge.source().index() as Slot, edge.weight().kind, edge.target().index() as Slot)
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ features! {
     Back back = 1.0,
     /// It answers: what came right before asked something and fits the question.
     Reply reply = 0.5,
-    /// The session it is from has something that fits the question.
+    /// The session it is from has something that fits the question; it fits itself, where it is from none.
     Session session = 1.0,
     /// The question is about whoever said it.
     Speaker speaker = 0.5,

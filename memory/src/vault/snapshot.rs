@@ -179,7 +179,7 @@ impl Flat {
             events: projection.ledger().events,
             digest: projection.ledger().digest,
             heads: projection.heads.iter().map(FlatHead::of).collect(),
-            links: projection.graph.all().map(|(from, kind, to)| (from, kind.code(), to)).collect(),
+            links: projection.graph.by_age().into_iter().map(|(from, kind, to)| (from, kind.code(), to)).collect(),
             index: projection.index.to_flat(),
             pieces: projection.pieces.to_flat(),
             classes: projection.classes.clone(),
