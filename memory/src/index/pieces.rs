@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::filter::{ClassId, ClassSet};
 use super::lexical::rarity;
@@ -142,7 +142,7 @@ impl PieceIndex {
         meaning: &BuiltinEmbedder,
         question: &[Piece],
         rarities: &HashMap<Piece, f32>,
-        slots: impl Iterator<Item = Slot> + Clone,
+        slots: &[Slot],
     ) -> Coverage {
         let question: Vec<Piece> = question.iter().copied().take(QUESTION_PIECES).collect();
         let rarity = |piece: &Piece| rarities.get(piece).copied().unwrap_or(0.0);
@@ -151,7 +151,7 @@ impl PieceIndex {
         // Each distinct piece is compared once, however many cubes have it.
         let mut places: Vec<u32> = vec![0; self.holders.len()];
         let mut distinct: Vec<u32> = Vec::new();
-        for piece in slots.clone().flat_map(|slot| self.pieces.get(slot)) {
+        for piece in slots.iter().flat_map(|slot| self.pieces.get(*slot)) {
             if let Some(place) = places.get_mut(usize::from(*piece)).filter(|place| **place == 0) {
                 distinct.push(u32::from(*piece));
                 *place = distinct.len() as u32;
@@ -165,8 +165,9 @@ impl PieceIndex {
                 *place = 0;
             }
         }
-        let (mut rows, mut values) = (FxHashMap::default(), Vec::new());
-        for slot in slots {
+        let mut rows = FxHashMap::with_capacity_and_hasher(slots.len(), FxBuildHasher);
+        let mut values = Vec::with_capacity(slots.len() * width);
+        for &slot in slots {
             let start = values.len();
             rows.insert(slot, start);
             values.resize(start + width, 0.0_f32);
@@ -256,7 +257,7 @@ mod tests {
         let classes = ClassSet::from_iter([0]);
         let rarities = index.rarities(&question, &classes);
         assert_eq!(rarities[&question[0]], rarity(1, 3));
-        let coverage = index.coverage(&meaning, &question, &rarities, 0..3);
+        let coverage = index.coverage(&meaning, &question, &rarities, &[0, 1, 2]);
         let covered: Vec<f32> = (0..3).map(|slot| coverage.of(slot).unwrap()[0]).collect();
         assert!(covered[0] > 0.99 && covered[1] > 0.3 && covered[2] == 0.0, "{covered:?}");
         assert!(coverage.of(3).is_none());

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use super::call::{AskedTime, Intent, MemoryCall};
 use super::features::{AROUND_SEED, BACK, Feature, NEAR, SEEDS, Weights};
@@ -89,8 +89,10 @@ pub(super) fn rank(
     most: usize,
 ) -> Result<Vec<Ranked>> {
     let surroundings = Surroundings::of(view, question, found)?;
-    let covering = surroundings.matches.keys().copied();
-    let coverage = view.pieces.coverage(meaning, &question.pieces, &question.rarities, covering);
+    let mut covering: Vec<Slot> = surroundings.matches.keys().copied().collect();
+    // In rising order: what stands together in memory is read together.
+    covering.sort_unstable();
+    let coverage = view.pieces.coverage(meaning, &question.pieces, &question.rarities, &covering);
     let best_of_session = surroundings.best_of_session(view);
     let candidates = Candidates { view, question, coverage, best_of_session, surroundings, weights };
     let mut spread = Spread::default();
@@ -106,6 +108,9 @@ pub(super) fn rank(
 
 /// Cosine up to which a memory that shares no word with the question, not even a related one, means something else.
 const FAR_MEANING: f32 = 0.35;
+
+/// Cubes that a recall usually looks at: room is made for them at once.
+const LOOKED_AT: usize = 1024;
 
 /// How far a memory that holds stands before the one that it replaced.
 const BEFORE_REPLACED: f32 = 0.01;
@@ -124,7 +129,8 @@ struct Surroundings {
 
 impl Surroundings {
     fn of(view: &Projection, question: &Question<'_>, found: &Found) -> Result<Self> {
-        let mut matches: FxHashMap<Slot, Match> = found.matches.iter().map(|found| (found.slot, *found)).collect();
+        let mut matches: FxHashMap<Slot, Match> = FxHashMap::with_capacity_and_hasher(LOOKED_AT, FxBuildHasher);
+        matches.extend(found.matches.iter().map(|found| (found.slot, *found)));
         let seeds: Vec<Slot> = found.matches.iter().map(|found| found.slot).collect();
         let (before, after) = AROUND_SEED;
         let mut seen: FxHashSet<Slot> = seeds.iter().copied().collect();
@@ -148,6 +154,8 @@ impl Surroundings {
             around.chain(linked(slot).take(LINKED))
         });
         looked_at.extend(giving.chain(superseded.values().copied()).filter(|slot| seen.insert(*slot)));
+        looked_at.sort_unstable();
+        candidates.sort_unstable();
         let others = view.index.score(&question.query, &question.filter, found, &looked_at)?;
         matches.extend(others.into_iter().map(|other| (other.slot, other)));
         candidates.retain(|slot| matches.contains_key(slot));
