@@ -23,6 +23,8 @@ pub(super) struct Ranked {
     parts: [f32; Feature::ALL.len()],
     /// The links by which it gained, and how much.
     pub(super) path: Vec<(Edge, f32)>,
+    /// What holds in its place, as far as the question is concerned.
+    pub(super) superseded_by: Option<Slot>,
 }
 
 impl Ranked {
@@ -140,8 +142,7 @@ impl Surroundings {
         let mut looked_at: Vec<Slot> = candidates.iter().copied().filter(|slot| !matches.contains_key(slot)).collect();
         let linked =
             |slot: Slot| view.graph.edges(slot).filter(|edge| edge.kind == LinkKind::DerivedFrom).map(|edge| edge.slot);
-        let superseded: FxHashMap<Slot, Slot> =
-            candidates.iter().filter_map(|&slot| Some((slot, superseded_by(view, slot)?))).collect();
+        let superseders: Vec<(Slot, Slot)> = candidates.iter().flat_map(|&slot| superseders(view, slot)).collect();
         let is_candidate: FxHashSet<Slot> = candidates.iter().copied().collect();
         let giving = candidates.iter().flat_map(|&slot| {
             // Behind the next candidate, that one's own surroundings go on.
@@ -153,13 +154,28 @@ impl Surroundings {
                 .chain(up_to_candidate(Direction::Backward, NEAR.after));
             around.chain(linked(slot).take(LINKED))
         });
-        looked_at.extend(giving.chain(superseded.values().copied()).filter(|slot| seen.insert(*slot)));
+        looked_at.extend(giving.chain(superseders.iter().map(|(_, by)| *by)).filter(|slot| seen.insert(*slot)));
         looked_at.sort_unstable();
         candidates.sort_unstable();
         let others = view.index.score(&question.query, &question.filter, found, &looked_at)?;
         matches.extend(others.into_iter().map(|other| (other.slot, other)));
         candidates.retain(|slot| matches.contains_key(slot));
-        Ok(Self { candidates, matches, superseded })
+        let mut surroundings = Self { candidates, matches, superseded: FxHashMap::default() };
+        surroundings.note_superseded(&superseders);
+        Ok(surroundings)
+    }
+
+    /// Notes which candidates no longer hold in what the question is about. A message may have led to several conclusions, and
+    /// another one may have been replaced.
+    fn note_superseded(&mut self, superseders: &[(Slot, Slot)]) {
+        for &(slot, by) in superseders {
+            let Some(found) = self.matches.get(&by) else { continue };
+            let concerns = found.lexical > 0.0 || found.dense > FAR_MEANING;
+            let before = self.superseded.get(&slot).map_or(f32::MIN, |before| self.own(*before));
+            if concerns && self.own(by) > before {
+                self.superseded.insert(slot, by);
+            }
+        }
     }
 
     fn own(&self, slot: Slot) -> f32 {
@@ -228,7 +244,8 @@ impl Candidates<'_> {
         }
         add(Feature::FirstPerson, f32::from(marks.first_person));
         add(Feature::Superseded, f32::from(self.surroundings.superseded.contains_key(&slot)));
-        Ranked { slot, score: parts.iter().sum(), parts, path: Vec::new() }
+        let superseded_by = self.surroundings.superseded.get(&slot).copied();
+        Ranked { slot, score: parts.iter().sum(), parts, path: Vec::new(), superseded_by }
     }
 
     /// Returns whether a candidate has anything to do with the question: a word, a meaning, a neighbour, or a time of it.
@@ -244,7 +261,9 @@ impl Candidates<'_> {
     /// Puts what holds now before what it replaced: a memory that fits the question and no longer holds brings the one that
     /// does, as far as the filter lets it through.
     fn put_forward(&self, ranked: &mut Vec<Ranked>) {
-        let by = |ranked: &Ranked| Some((*self.surroundings.superseded.get(&ranked.slot)?, ranked.score));
+        // What replaced it takes the place that it would have had if it still held.
+        let place = |ranked: &Ranked| ranked.score - ranked.parts.get(Feature::Superseded as usize).unwrap_or(&0.0);
+        let by = |ranked: &Ranked| Some((ranked.superseded_by?, place(ranked)));
         let replaced: Vec<(Slot, f32)> = ranked.iter().filter_map(by).collect();
         for (slot, score) in replaced {
             let at = ranked.iter().position(|ranked| ranked.slot == slot);
@@ -292,15 +311,12 @@ fn gained(near: Vec<(Edge, f32)>, back: Vec<(Edge, f32)>, weights: &Weights) -> 
     path
 }
 
-/// Returns the cube that holds in place of the one in `slot`, or of what was concluded from it.
-pub(super) fn superseded_by(view: &Projection, slot: Slot) -> Option<Slot> {
+/// Returns what holds in place of the cube in `slot`, or of what was concluded from it, each with `slot`.
+fn superseders(view: &Projection, slot: Slot) -> impl Iterator<Item = (Slot, Slot)> + '_ {
     let by = |slot: Slot| view.graph.edge(slot, LinkKind::Supersedes, Direction::Backward).map(|edge| edge.slot);
-    let concluded = || {
-        view.graph
-            .edges(slot)
-            .filter(|edge| edge.kind == LinkKind::DerivedFrom && edge.direction == Direction::Backward)
-    };
-    by(slot).or_else(|| concluded().find_map(|edge| by(edge.slot)))
+    let is_conclusion = |edge: &Edge| edge.kind == LinkKind::DerivedFrom && edge.direction == Direction::Backward;
+    let concluded = view.graph.edges(slot).filter(is_conclusion).filter_map(move |edge| by(edge.slot));
+    by(slot).into_iter().chain(concluded).take(LINKED).map(move |by| (slot, by))
 }
 
 const DAY_MILLIS: i64 = 24 * 3600 * 1000;

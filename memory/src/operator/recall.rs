@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::call::MemoryCall;
 use super::features::Weights;
 use super::pack::{Pack, Packed, estimated_tokens};
-use super::rank::{self, Question, Ranked, superseded_by};
+use super::rank::{self, Question, Ranked};
 use super::receipt::{Answer, PathStep, RecallTimes, Receipt};
 use crate::cube::CubeId;
 use crate::embed::builtin;
@@ -126,7 +126,7 @@ fn path(view: &Projection, ranked: &Ranked) -> Vec<PathStep> {
 
 /// Returns what holds by now in place of a cube, or of what was concluded from it, if the caller may see that.
 fn replaced_by(view: &Projection, ranked: &Ranked, filter: &Filter) -> Option<CubeId> {
-    let by = superseded_by(view, ranked.slot)?;
+    let by = ranked.superseded_by?;
     view.head(by).filter(|head| filter.classes.contains(head.class)).map(|head| head.id)
 }
 

@@ -8,7 +8,7 @@ mod phrase;
 
 use jiff::civil::DateTime;
 
-use self::phrase::{Phrase, words_of};
+use self::phrase::{Phrase, clauses, words_of};
 use super::sentences::sentences;
 use super::temporal::find_times;
 use crate::cube::SemanticType;
@@ -71,21 +71,21 @@ impl FactExtractor for RuleExtractor {
         for sentence in sentences(said.text) {
             // A question asserts nothing, and what is merely supposed must not replace what was said.
             if !sentence.trim_end().ends_with('?') {
-                found.extend(in_sentence(sentence, said));
+                found.extend(clauses(sentence).into_iter().filter_map(|clause| in_clause(clause, said)));
             }
         }
         Ok(found)
     }
 }
 
-fn in_sentence(sentence: &str, said: Said<'_>) -> Option<Assertion> {
-    let words = words_of(sentence);
+fn in_clause(clause: &str, said: Said<'_>) -> Option<Assertion> {
+    let words = words_of(clause);
     let supposed =
         ["if", "maybe", "perhaps", "wish", "would", "could", "might", "not", "never", "don't", "didn't", "isn't"];
     if words.len() < 3 || words.iter().any(|word| supposed.contains(&word.lower.as_str())) {
         return None;
     }
-    let phrase = Phrase::new(sentence, words);
+    let phrase = Phrase::new(clause, words);
     let shape = of_person(&phrase, said.speaker)
         .or_else(|| of_favourite(&phrase, said.speaker))
         .or_else(|| of_thing(&phrase, said.speaker))?;
@@ -146,6 +146,8 @@ const OF_PERSON: &[(&[&str], &str, &str)] = &[
     (&["works", "at"], "employer", "works at"),
     (&["work", "for"], "employer", "works for"),
     (&["works", "for"], "employer", "works for"),
+    (&["working", "at"], "employer", "works at"),
+    (&["working", "for"], "employer", "works for"),
     (&["started", "at"], "employer", "works at"),
     (&["started", "working", "at"], "employer", "works at"),
     (&["eat", "meat"], "diet", "eats"),
@@ -164,6 +166,9 @@ fn of_person(phrase: &Phrase<'_>, speaker: &str) -> Option<Shape> {
             let from = if *attribute == "diet" { verb + 1 } else { verb + words.len() };
             return Some(Shape::fact(&subject, attribute, format!("{subject} {normal}"), from));
         }
+    }
+    if let Some(from) = phrase.place_of_work(verb) {
+        return Some(Shape::fact(&subject, "employer", format!("{subject} works at"), from));
     }
     let state = phrase.after_be(after).map(|state| phrase.skip_adverbs(state))?;
     if phrase.matches(state, &["allergic", "to"]) {

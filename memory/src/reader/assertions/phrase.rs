@@ -16,7 +16,7 @@ pub(super) struct Word {
     closes: bool,
 }
 
-/// Cuts a sentence into words. Contractions of "be" become two: "I'm" is "i" and "am".
+/// Cuts a sentence into words. Contractions become two: "I'm" is "i" and "am", "I've" is "i" and "have".
 pub(super) fn words_of(sentence: &str) -> Vec<Word> {
     let mut words = Vec::new();
     for (start, raw) in split_with_start(sentence) {
@@ -31,6 +31,7 @@ pub(super) fn words_of(sentence: &str) -> Vec<Word> {
         let (head, be) = match plain.split_once('\'') {
             Some((head, "m")) => (head, Some("am")),
             Some((head, "re")) => (head, Some("are")),
+            Some((head, "ve")) => (head, Some("have")),
             // Behind a pronoun this is "is"; behind a name it is mostly a possessive.
             Some((head, "s")) if ["it", "that", "he", "she", "there"].contains(&head.to_lowercase().as_str()) => {
                 (head, Some("is"))
@@ -48,6 +49,25 @@ pub(super) fn words_of(sentence: &str) -> Vec<Word> {
 
 fn split_with_start(sentence: &str) -> impl Iterator<Item = (usize, &str)> {
     sentence.split_whitespace().map(move |word| (word.as_ptr() as usize - sentence.as_ptr() as usize, word))
+}
+
+/// Cuts a sentence where its speaker starts to assert something else: "I live in Lisbon, and I work as a nurse".
+pub(super) fn clauses(sentence: &str) -> Vec<&str> {
+    let mut clauses = Vec::new();
+    let mut start = 0;
+    let words: Vec<(usize, &str)> = split_with_start(sentence).collect();
+    for pair in words.windows(2) {
+        let [(at, joint), (next, word)] = pair else { continue };
+        let joins = ["and", "but", "so"].contains(&joint.to_lowercase().as_str());
+        let subject = word.split(['\'', '\u{2019}']).next().unwrap_or_default();
+        let begins = ["I", "my", "joined", "moved", "started"].contains(&subject);
+        if joins && *at > start && begins {
+            clauses.extend(sentence.get(start..*at));
+            start = *next;
+        }
+    }
+    clauses.extend(sentence.get(start..));
+    clauses
 }
 
 /// A sentence whose words were found.
@@ -92,8 +112,8 @@ const CUES: &[&str] = &[
     "left",
 ];
 const CLAUSE_WORDS: &[&str] = &[
-    "but", "because", "so", "since", "which", "who", "when", "where", "while", "though", "and", "until", "if", "after",
-    "before",
+    "with", "but", "because", "so", "since", "which", "who", "when", "where", "while", "though", "and", "until", "if",
+    "after", "before",
 ];
 const DANGLING: &[&str] = &["on", "in", "at", "since", "from", "for", "by", "the", "a"];
 /// Most words of a value.
@@ -153,6 +173,10 @@ impl<'a> Phrase<'a> {
                 if self.word(at) == Some("am") && matches!(self.word(at + 1), Some("living")) { at + 1 } else { at };
             return Some((speaker.to_owned(), at));
         }
+        // "… and joined Bosch": the pronoun is left out.
+        if self.word(0).is_some_and(|word| ["joined", "moved", "started"].contains(&word)) {
+            return Some((speaker.to_owned(), 0));
+        }
         let name =
             self.words.first().filter(|word| word.capital && word.lower.len() > 2 && !word.lower.contains('\''))?;
         let verb = self.word(1)?;
@@ -176,6 +200,18 @@ impl<'a> Phrase<'a> {
         ];
         (known && !pronoun.contains(&name.lower.as_str()))
             .then(|| (self.text.get(name.range.clone()).unwrap_or_default().to_owned(), 1))
+    }
+
+    /// Returns where the place of work begins in "work as a nurse at …", "joined Bosch", "got a job at …".
+    pub(super) fn place_of_work(&self, verb: usize) -> Option<usize> {
+        let named = |at: usize| self.words.get(at).is_some_and(|word| word.capital);
+        if self.word(verb) == Some("joined") {
+            return named(verb + 1).then_some(verb + 1);
+        }
+        let as_something = self.word(verb + 1) == Some("as") && matches!(self.word(verb), Some("work" | "works"));
+        let got_job = self.word(verb) == Some("got") && (verb + 1..verb + 5).any(|at| self.word(at) == Some("job"));
+        let at = (verb + 2..verb + 7).find(|at| matches!(self.word(*at), Some("at" | "for")))?;
+        ((as_something || got_job) && named(at + 1)).then_some(at + 1)
     }
 
     /// Returns whose the thing named before `end` is (the speaker for "my", nobody for "the" and "our"), and where its

@@ -38,6 +38,31 @@ fn plain_assertions_are_found() {
 }
 
 #[test]
+fn a_sentence_can_assert_several_things() {
+    for (text, expect) in [
+        (
+            "I live in Lisbon with my sister and I work as a nurse at Santa Maria Hospital.",
+            &["Halima lives in Lisbon", "Halima works at Santa Maria Hospital"][..],
+        ),
+        (
+            "I\u{2019}ve moved to Oslo, and I got a new job at Bosch!",
+            &["Halima lives in Oslo", "Halima works at Bosch"],
+        ),
+        (
+            "I joined Bosch last month but my favourite firm is Siemens.",
+            &["Halima works at Bosch", "Halima's favourite firm is Siemens"],
+        ),
+        ("I quit Siemens and joined Bosch last month.", &["Halima works at Bosch"]),
+        ("I joined the others at the pier.", &[]),
+        ("We danced and moved the table to the loft.", &[]),
+    ] {
+        let said = Said { text, speaker: "Halima", at: date(2024, 5, 8).at(12, 0, 0, 0) };
+        let facts = RuleExtractor.extract(said).unwrap();
+        assert_eq!(facts.iter().map(|fact| fact.statement.as_str()).collect::<Vec<_>>(), expect, "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_plain_assertion_is_left_alone() {
     for text in [
         "Do you live in Lisbon?",
