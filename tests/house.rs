@@ -27,6 +27,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("jiff", &["memos-memory"]),
     ("lexopt", &["xtask"]),
     ("libm", &["xtask"]),
+    ("mimalloc", &["memos"]),
     ("multiversion", &["memos-memory"]),
     ("nalgebra", &["xtask"]),
     ("parking_lot", &["memos-memory"]),
