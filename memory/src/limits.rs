@@ -34,8 +34,6 @@ pub struct Limits {
     pub cubes: usize,
     /// Bytes of a question.
     pub question_bytes: usize,
-    /// Candidates taken from the index, for each of dense and lexical search.
-    pub candidates: usize,
     /// Memories in one answer.
     pub answer_memories: usize,
     /// Tokens in one answer.
@@ -52,7 +50,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             text_bytes: 64 * 1024,
-            body_bytes: 4 * 1024 * 1024 * 1024,
+            body_bytes: 1024 * 1024 * 1024,
             inline_body_bytes: 64 * 1024,
             name_bytes: 4096,
             tags: 64,
@@ -64,7 +62,6 @@ impl Default for Limits {
             links_per_cube: 100_000,
             cubes: 50_000_000,
             question_bytes: 16 * 1024,
-            candidates: 160,
             answer_memories: 1000,
             answer_tokens: 1_000_000,
             spaces_per_recall: 64,

@@ -86,12 +86,7 @@ pub(super) fn run(arguments: IngestArguments, scope: &Scope, screen: &mut Screen
         return Err(Error::invalid("standard input has no name to find its format from; give `--format`"));
     }
     let sources = read_all(&arguments.paths, arguments.format)?;
-    let options = IngestOptions {
-        layer: arguments.layer,
-        task: arguments.task,
-        observed: arguments.at,
-        format: arguments.format,
-    };
+    let options = IngestOptions { layer: arguments.layer, task: arguments.task, observed: arguments.at };
     check(&options)?;
     let space = scope.vault_or_new()?.space(name)?;
     let (mut files, mut total) = (Vec::new(), IngestReport::default());

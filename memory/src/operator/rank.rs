@@ -237,15 +237,19 @@ impl Candidates<'_> {
             let date = call.times.iter().map(|asked| near_in_time(asked, head.observed)).fold(0.0, f32::max);
             add(Feature::Date, date);
             add(Feature::Time, f32::from(call.intent == Intent::Time && marks.tells_time));
-            let opens = head.semantic == SemanticType::Message
-                && head.session.is_some()
-                && view.graph.chain(slot, Direction::Forward, 2).count() < 2;
+            let opens = head.semantic == SemanticType::Message && head.session.is_some() && self.seen_before(slot) < 2;
             add(Feature::Opening, f32::from(opens));
         }
         add(Feature::FirstPerson, f32::from(marks.first_person));
-        add(Feature::Superseded, f32::from(self.surroundings.superseded.contains_key(&slot)));
         let superseded_by = self.surroundings.superseded.get(&slot).copied();
+        add(Feature::Superseded, f32::from(superseded_by.is_some()));
         Ranked { slot, score: parts.iter().sum(), parts, path: Vec::new(), superseded_by }
+    }
+
+    /// Returns how many cubes stand before this one, counted up to 2. What the caller may not see is not counted.
+    fn seen_before(&self, slot: Slot) -> usize {
+        let before = self.view.graph.chain(slot, Direction::Forward, 2);
+        before.take_while(|edge| self.surroundings.matches.contains_key(&edge.slot)).count()
     }
 
     /// Returns whether a candidate has anything to do with the question: a word, a meaning, a neighbour, or a time of it.

@@ -13,6 +13,9 @@ use crate::index::{CandidateIndex, Filter, IndexQuery, tag_term};
 use crate::time::{Timestamp, Window};
 use crate::vault::{Batch, Space};
 
+/// Facts about the same thing that are looked at.
+const MOST_KNOWN: usize = 160;
+
 /// A fact that holds at present, as far as this reading knows.
 #[derive(Debug, Clone)]
 struct Current {
@@ -205,7 +208,7 @@ fn known(space: &Space, caller: &Principal, key: &str) -> Result<Vec<Current>> {
                 .edges(slot)
                 .any(|edge| edge.kind == LinkKind::Supersedes && edge.direction == Direction::Backward)
         };
-        let matches = view.index.search(&query, &filter, space.limits().candidates)?.matches;
+        let matches = view.index.search(&query, &filter, MOST_KNOWN)?.matches;
         matches
             .iter()
             .filter(|found| !superseded(found.slot))

@@ -8,7 +8,7 @@ use super::assertions::{FactExtractor, RuleExtractor, Said};
 use super::drafts::{self, TurnPlace};
 use super::duplicates::{self, Nearness, Terms};
 use super::facts::{FactBook, FoundIn};
-use super::source::{Conversation, Document, Format, Part, Session, Source, SourceLimits};
+use super::source::{Conversation, Document, Part, Session, Source, SourceLimits};
 use super::summary;
 use crate::cube::{CubeDraft, CubeId, Digest, Layer, State};
 use crate::error::Result;
@@ -30,13 +30,11 @@ pub struct IngestOptions {
     pub task: Option<String>,
     /// When it was said or seen, where the source does not say.
     pub observed: Option<Timestamp>,
-    /// How it is read; found out from its name and content when not given.
-    pub format: Option<Format>,
 }
 
 impl Default for IngestOptions {
     fn default() -> Self {
-        Self { layer: Layer::Private, task: None, observed: None, format: None }
+        Self { layer: Layer::Private, task: None, observed: None }
     }
 }
 

@@ -78,7 +78,7 @@ impl LedgerReader {
         }
     }
 
-    /// Calls `visit` with each event of the range in order and its digest, and checks that the chain holds.
+    /// Calls `visit` with each event of the range in order, checks that the chain holds, and returns the last one's digest.
     ///
     /// # Errors
     /// `Corrupt` at the first event that does not follow from the one before it; whatever `visit` returns.
