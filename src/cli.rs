@@ -6,21 +6,35 @@
 //! the exit code tells what happened.
 
 mod bench;
+mod compare;
 mod completions;
 mod demo;
+mod diff;
+mod erase;
 mod failure;
+mod files;
+mod fork;
+mod govern;
 mod graph;
+mod history;
 mod ids;
 mod ingest;
+mod keys;
+mod life;
 mod link;
+mod pipeline;
 mod places;
+mod proof;
 mod recall;
 mod receipts;
 mod remember;
+mod restore;
 mod scope;
 mod screen;
 mod show;
+mod sweep;
 mod table;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -62,12 +76,48 @@ enum Command {
     Recall(recall::RecallArguments),
     /// Shows one memory with all that is known about it
     Show(show::ShowArguments),
-    /// Shows the versions of a memory, what it replaced and what replaced it
-    History(show::HistoryArguments),
+    /// Shows the versions and states of a memory, what it replaced and what replaced it
+    History(history::HistoryArguments),
+    /// Shows what a memory says in one version and not in another
+    Diff(diff::DiffArguments),
+    /// Shows what changed since a point, between two points, or between two spaces
+    Compare(compare::CompareArguments),
+    /// Brings a memory, or all of a space, back to what it said
+    Restore(restore::RestoreArguments),
+    /// Begins a space that starts from another one, for a what-if
+    Fork(fork::ForkArguments),
+    /// Writes what a fork has changed into the space that it was forked from
+    Merge(fork::MergeArguments),
     /// Links two memories
     Link(link::LinkArguments),
     /// Shows or draws the memories around one
     Graph(graph::GraphArguments),
+    /// Runs several steps over memory from a file, as a whole or not at all
+    Pipeline(pipeline::PipelineArguments),
+    /// Takes a memory to another state of its life
+    State(life::StateArguments),
+    /// Lets a frozen memory be changed again
+    Unfreeze(life::UnfreezeArguments),
+    /// Puts a memory under legal hold, or ends it
+    Hold(govern::HoldArguments),
+    /// Says who may use a memory
+    Share(govern::ShareArguments),
+    /// Says how long a memory is kept, and how much it matters
+    Keep(govern::KeepArguments),
+    /// Does once what time and rules ask for: archives, expires, erases
+    Sweep(sweep::SweepArguments),
+    /// Forgets memories for good, with every copy and key
+    Erase(erase::EraseArguments),
+    /// Holds everything that a space keeps against everything else
+    Verify(verify::VerifyArguments),
+    /// Signs where a space's ledger ends
+    Head(proof::HeadArguments),
+    /// Proves that a memory is in a space, to those who do not have it
+    Prove(proof::ProveArguments),
+    /// Checks a proof; needs no data
+    CheckProof(proof::CheckProofArguments),
+    /// Shows which master key seals which space, makes one, or changes it
+    Keys(keys::KeysArguments),
     /// Lists the spaces
     Spaces,
     /// Counts what is in a space
@@ -117,9 +167,27 @@ fn dispatch(command: Command, scope: &Scope, screen: &mut Screen) -> Result<Foun
         Command::Remember(arguments) => remember::run(arguments, scope, screen)?,
         Command::Recall(arguments) => return recall::run(arguments, scope, screen),
         Command::Show(arguments) => show::show(&arguments, scope, screen)?,
-        Command::History(arguments) => show::history(&arguments, scope, screen)?,
+        Command::History(arguments) => history::run(&arguments, scope, screen)?,
+        Command::Diff(arguments) => diff::run(&arguments, scope, screen)?,
+        Command::Compare(arguments) => compare::run(&arguments, scope, screen)?,
+        Command::Restore(arguments) => restore::run(&arguments, scope, screen)?,
+        Command::Fork(arguments) => fork::fork(&arguments, scope, screen)?,
+        Command::Merge(arguments) => fork::merge(&arguments, scope, screen)?,
         Command::Link(arguments) => link::run(&arguments, scope, screen)?,
         Command::Graph(arguments) => graph::run(&arguments, scope, screen)?,
+        Command::Pipeline(arguments) => pipeline::run(&arguments, scope, screen)?,
+        Command::State(arguments) => life::state(&arguments, scope, screen)?,
+        Command::Unfreeze(arguments) => life::unfreeze(&arguments, scope, screen)?,
+        Command::Hold(arguments) => govern::hold(&arguments, scope, screen)?,
+        Command::Share(arguments) => govern::share(arguments, scope, screen)?,
+        Command::Keep(arguments) => govern::keep(&arguments, scope, screen)?,
+        Command::Sweep(arguments) => sweep::run(&arguments, scope, screen)?,
+        Command::Erase(arguments) => erase::run(&arguments, scope, screen)?,
+        Command::Verify(arguments) => verify::run(&arguments, scope, screen)?,
+        Command::Head(arguments) => proof::head(&arguments, scope, screen)?,
+        Command::Prove(arguments) => proof::prove(&arguments, scope, screen)?,
+        Command::CheckProof(arguments) => proof::check(&arguments, screen)?,
+        Command::Keys(arguments) => keys::run(&arguments, scope, screen)?,
         Command::Spaces => places::spaces(scope, screen)?,
         Command::Stats => places::stats(scope, screen)?,
         Command::Reembed => places::reembed(scope, screen)?,

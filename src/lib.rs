@@ -29,7 +29,8 @@
 pub mod picture;
 
 pub use memos_memory::{
-    Error, ErrorKind, Result, cube, embed, error, governance, graph, index, limits, operator, reader, time, vault,
+    Error, ErrorKind, Result, cube, disk, embed, error, exchange, governance, graph, index, keys, ledger, lifecycle,
+    limits, operator, pipeline, reader, time, vault,
 };
 
 /// The names that most programs use.
@@ -45,7 +46,7 @@ pub mod prelude {
     pub use crate::reader::source::{Format, SourceLimits, read_source};
     pub use crate::reader::{IngestOptions, IngestReport, ingest, read_question};
     pub use crate::time::{Timestamp, Window};
-    pub use crate::vault::{Batch, Space, Vault, VaultOptions};
+    pub use crate::vault::{Batch, Erasure, MasterKeySource, Point, Space, Vault, VaultOptions};
 }
 
 /// The code of the README, compiled with the tests.

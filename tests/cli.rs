@@ -190,7 +190,7 @@ fn what_is_read_can_be_recalled_by_whom_the_rules_let() {
     assert!(first["text"].as_str().unwrap().contains("peanuts"), "{first}");
     assert_eq!(first["space"], "home/main");
     assert!(first["score"].as_f64().unwrap() > 0.0 && !first["features"].as_array().unwrap().is_empty());
-    assert_eq!(first["decision"]["allowed"], true);
+    assert_eq!(first["decision"]["access"], "full");
 
     let output = house.run(&["recall", "What is Bo allergic to?", "--as", "user:eve", "--json"]);
     assert_eq!(output.status.code(), Some(3), "what is private is found by nobody else");
@@ -395,7 +395,12 @@ fn the_demonstration_tells_its_story() {
     assert!(chain.len() >= 2, "{chain:?}");
     for guarded in told["guarded"].as_array().unwrap() {
         let secret = guarded["owner"]["receipts"][0]["cube"].as_str().unwrap();
-        assert_ne!(guarded["guest"]["receipts"][0]["cube"], secret);
+        let told = &guarded["guest"]["receipts"][0];
+        if told["decision"]["access"] == "redacted" {
+            assert!(told["text"].as_str().unwrap().contains('['), "{told}");
+            continue;
+        }
+        assert_ne!(told["cube"], secret);
         assert!(guarded["refusal"].as_str().unwrap().contains("there is no cube"));
     }
     assert!(Path::new(&house.path("harbour/memos-demo.html")).exists());

@@ -16,13 +16,18 @@ const WORKSHOP: &[&str] = &["xtask"];
 
 /// Libraries and the crates that may name them. What is not here may not be named at all.
 const LIBRARIES: &[(&str, &[&str])] = &[
+    ("aes-gcm", &["memos-memory"]),
     ("anstream", &["memos"]),
     ("anstyle", &["memos"]),
     ("anyhow", &["xtask"]),
     ("clap", &["memos"]),
     ("clap_complete", &["memos"]),
     ("crc32fast", &["memos-memory"]),
+    ("ct-merkle", &["memos-memory"]),
+    ("data-encoding", &["memos-memory"]),
+    ("ed25519-dalek", &["memos-memory"]),
     ("etcetera", &["memos"]),
+    ("getrandom", &["memos-memory"]),
     ("indicatif", &["memos", "xtask"]),
     ("jiff", &["memos-memory"]),
     ("lexopt", &["xtask"]),
@@ -42,26 +47,33 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("serde", &["memos", "memos-memory"]),
     ("serde_json", &["memos", "memos-memory", "xtask"]),
     ("sha2", &["memos-memory", "xtask"]),
+    ("similar", &["memos"]),
     ("tempfile", &["memos", "memos-memory"]),
     ("terminal_size", &["memos"]),
     ("tokenizers", &["xtask"]),
+    ("toml", &["memos-memory"]),
     ("unicode-normalization", &["memos-memory"]),
     ("unicode-width", &["memos"]),
     ("unicode_categories", &["memos-memory"]),
     ("uuid", &["memos-memory"]),
+    ("zeroize", &["memos-memory"]),
 ];
 
 /// Libraries that one room alone may name, so that they can be exchanged there: the name in code, and the room.
 const ROOMS: &[(&str, &str)] = &[
+    ("aes_gcm", "memory/src/keys/seal.rs"),
+    ("ct_merkle", "memory/src/ledger/merkle"),
+    ("data_encoding", "memory/src/ledger/text.rs"),
+    ("getrandom", "memory/src/keys/master.rs"),
     ("redb", "memory/src/ledger/store"),
     ("petgraph", "memory/src/graph/memory_graph.rs"),
     ("rust_stemmers", "memory/src/index/terms.rs"),
     ("safetensors", "memory/src/cube/payload.rs"),
     ("pulldown_cmark", "memory/src/reader/source/markdown"),
-    ("sha2", "memory/src/cube/id.rs"),
     ("uuid", "memory/src/cube/id.rs"),
     ("multiversion", "memory/src/kernel.rs"),
     ("unicode_normalization", "memory/src/embed/wordpiece"),
+    ("toml", "memory/src/pipeline"),
 ];
 
 fn root() -> PathBuf {

@@ -12,11 +12,13 @@ mod usage;
 pub(crate) use header::coded_enum;
 pub use header::{
     Chain, Fingerprint, Governance, Grant, Grantee, Header, Layer, Lifecycle, Lifespan, Origin, OriginKind, Priority,
-    Rights, SemanticType, State, Times, VersionRef,
+    Rights, Seal, SemanticType, Source, State, Times, VersionRef,
 };
 pub use id::{CubeId, Digest, GroupName, IdSource, PrincipalId, RandomIds, SeededIds, SpaceName};
+#[cfg(test)]
+pub(crate) use payload::small_segment;
 pub use payload::{Activation, Dtype, Form, Kind, LayerShape, ModelFingerprint, Parametric, Payload, TargetShape};
-pub use update::{CubeDraft, Update, UpdateMode};
+pub use update::{Adoption, CubeDraft, GovernanceChange, Revision, Update, UpdateMode};
 pub use usage::{Usage, UseSignal};
 
 /// One version of a memory: what is known about it and what it says.

@@ -4,6 +4,10 @@
 //! access class, so that what may not be read is never a candidate, and once more for each result.
 
 mod policy;
+pub(crate) mod redaction;
 pub mod sensitivity;
+pub mod watermark;
 
-pub use policy::{AccessClass, Decision, LayerPolicy, Operation, Policy, Principal, SENSITIVE_READER};
+pub use policy::{
+    Access, AccessClass, CUSTODIAN, Decision, LayerPolicy, Operation, Policy, Principal, SENSITIVE_READER,
+};

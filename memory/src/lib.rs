@@ -28,16 +28,23 @@
 //! ```
 
 pub mod cube;
+pub mod disk;
+#[cfg(fuzzing)]
+pub mod doors;
 pub mod embed;
 pub mod english;
 pub mod error;
+pub mod exchange;
 pub mod governance;
 pub mod graph;
 pub mod index;
 mod kernel;
+pub mod keys;
 pub mod ledger;
+pub mod lifecycle;
 pub mod limits;
 pub mod operator;
+pub mod pipeline;
 pub mod reader;
 pub mod time;
 pub mod vault;

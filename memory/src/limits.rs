@@ -24,6 +24,12 @@ pub struct Limits {
     pub derived_from: usize,
     /// Changes in one batch.
     pub batch_changes: usize,
+    /// Changes that one restoring, merging or importing makes in one durable step.
+    pub transaction_changes: usize,
+    /// Cubes that one erasure takes.
+    pub erased_cubes: usize,
+    /// Views of the past that a space keeps at hand.
+    pub past_views: usize,
     /// Changes that wait for the writer, over all callers. Beyond it a caller gets `Busy`.
     pub waiting_changes: usize,
     /// Changes written in one durable commit.
@@ -57,6 +63,9 @@ impl Default for Limits {
             grants: 64,
             derived_from: 1024,
             batch_changes: 4096,
+            transaction_changes: 1_000_000,
+            erased_cubes: 1_000_000,
+            past_views: 2,
             waiting_changes: 65_536,
             commit_changes: 4096,
             links_per_cube: 100_000,

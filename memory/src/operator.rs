@@ -14,4 +14,5 @@ mod receipt;
 pub use call::{AskedTime, Intent, MemoryCall};
 pub use features::{Feature, Weights};
 pub use recall::recall;
+pub(crate) use recall::recall_without;
 pub use receipt::{Answer, PathStep, RecallTimes, Receipt};

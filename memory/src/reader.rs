@@ -12,7 +12,7 @@ mod ingest;
 mod question;
 pub mod sentences;
 pub mod source;
-mod summary;
+pub(crate) mod summary;
 pub mod temporal;
 
 pub use assertions::{Assertion, FactExtractor, RuleExtractor, Said};

@@ -44,7 +44,8 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     /// Writes RFC 3339 in UTC, to the second.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.to_civil().strftime("%Y-%m-%dT%H:%M:%SZ"))
+        // Years before 0 and their sign take six digits, which `%Y` does not write.
+        write!(f, "{:.0}Z", self.to_civil())
     }
 }
 
@@ -126,8 +127,13 @@ mod tests {
             ("2024-05-07", "2024-05-07T00:00:00Z"),
             ("2024-05-07T10:30:00", "2024-05-07T10:30:00Z"),
             ("2024-05-07T10:30:00+02:00", "2024-05-07T08:30:00Z"),
+            ("2024-05-07T10:30:00.999", "2024-05-07T10:30:00Z"),
+            ("0007-05-07", "0007-05-07T00:00:00Z"),
+            ("-006000-06-01", "-006000-06-01T00:00:00Z"),
         ] {
-            assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), expect);
+            let at = text.parse::<Timestamp>().unwrap();
+            assert_eq!(at.to_string(), expect);
+            assert_eq!(expect.parse::<Timestamp>().unwrap().as_millis(), at.as_millis().div_euclid(1000) * 1000);
         }
         assert!("next moon".parse::<Timestamp>().is_err());
         assert_eq!(Timestamp::from_millis(i64::MAX).to_civil().year(), 9999);

@@ -7,33 +7,52 @@
 
 mod batch;
 mod commit;
+mod erasure;
+mod fork;
 mod neighbourhood;
+mod past;
 mod projection;
+mod proof;
 mod reembed;
 mod snapshot;
 mod space;
 mod stage;
 mod stats;
+mod sweep;
+mod verify;
 
 pub use batch::{Batch, Committed};
+pub use erasure::{Erased, Erasure};
+pub use fork::{Merged, OnConflict};
 pub use neighbourhood::{NeighbourCube, Neighbourhood};
+pub use past::{Changed, Comparison, Moved, Point};
 pub use projection::{CubeHead, Projection};
+pub use proof::{ProofOptions, check_proof};
+#[cfg(fuzzing)]
+pub(crate) use snapshot::fuzz_snapshot;
 pub use space::Space;
+pub(crate) use space::is_role;
 pub use stats::SpaceStats;
+pub use sweep::Swept;
+pub use verify::Verified;
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use crate::cube::{IdSource, RandomIds, SpaceName};
+use crate::disk::{Disk, SystemDisk};
 use crate::embed::{Embedder, builtin};
 use crate::error::{Error, Result};
 use crate::governance::{LayerPolicy, Policy};
+use crate::keys::{Entropy, KeyRing, Keys, MasterKey, SystemEntropy};
+use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::time::{Clock, SystemClock};
+
+const MASTER_KEY_FILE: &str = "master.key";
 
 /// What a vault works with. The defaults need no server, no key and no download.
 #[derive(Clone)]
@@ -46,12 +65,18 @@ pub struct VaultOptions {
     pub clock: Arc<dyn Clock>,
     /// Hands out ids.
     pub ids: Arc<dyn IdSource>,
+    /// Keeps the files.
+    pub disk: Arc<dyn Disk>,
+    /// From where the key comes by which everything is encrypted.
+    pub master_key: MasterKeySource,
+    /// Gives the randomness that keys are made of.
+    pub entropy: Arc<dyn Entropy>,
     /// The bounds.
     pub limits: Limits,
 }
 
 impl VaultOptions {
-    /// Returns the options with the built-in embedder, the three layers' policy, and the machine's clock and randomness.
+    /// Returns the options with the built-in embedder, the three layers' policy, and the machine's clock, randomness and disk.
     ///
     /// # Errors
     /// `Corrupt` when the built-in embedder's table is damaged.
@@ -61,15 +86,32 @@ impl VaultOptions {
             policy: Arc::new(LayerPolicy),
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
+            disk: Arc::new(SystemDisk),
+            master_key: MasterKeySource::Folder,
+            entropy: Arc::new(SystemEntropy),
             limits: Limits::default(),
         })
     }
+}
+
+/// From where a vault's master key comes.
+#[derive(Debug, Clone, Default)]
+pub enum MasterKeySource {
+    /// The file `master.key` in the vault's own folder, made when there is none. It makes erasure final; it does not help when the
+    /// whole folder is stolen.
+    #[default]
+    Folder,
+    /// A key that is handed in.
+    Given(Arc<MasterKey>),
+    /// None: nothing is encrypted, and what is erased is gone only as far as the disk forgets.
+    Unencrypted,
 }
 
 /// All spaces below one folder.
 pub struct Vault {
     root: PathBuf,
     options: VaultOptions,
+    keys: Keys,
     open: Mutex<HashMap<SpaceName, Weak<space::Shared>>>,
 }
 
@@ -80,10 +122,15 @@ impl Vault {
     /// `Unavailable` when the folder cannot be made.
     pub fn open(root: impl AsRef<Path>, options: VaultOptions) -> Result<Self> {
         let root = root.as_ref().to_path_buf();
-        fs::create_dir_all(&root).map_err(|e| {
+        options.disk.make_folder(&root).map_err(|e| {
             Error::unavailable(format!("the data folder `{}` cannot be made: {e}", root.display())).with_source(e)
         })?;
-        Ok(Self { root, options, open: Mutex::default() })
+        let keys = match &options.master_key {
+            MasterKeySource::Unencrypted => Keys::Open,
+            MasterKeySource::Given(key) => Keys::Master(key.clone()),
+            MasterKeySource::Folder => Keys::Master(Arc::new(own_key(&root, &options)?)),
+        };
+        Ok(Self { root, options, keys, open: Mutex::default() })
     }
 
     /// Opens a space, or begins it when it is not there.
@@ -92,12 +139,22 @@ impl Vault {
     /// `Busy` when another program has it open, `Invalid` when it was made with another embedder, `Corrupt` when its
     /// ledger fails a check.
     pub fn space(&self, name: &SpaceName) -> Result<Space> {
-        let mut open = self.open.lock();
+        self.space_in(&mut self.open.lock(), name)
+    }
+
+    /// Opens a space, and the spaces that it was forked from.
+    fn space_in(&self, open: &mut HashMap<SpaceName, Weak<space::Shared>>, name: &SpaceName) -> Result<Space> {
         if let Some(shared) = open.get(name).and_then(Weak::upgrade) {
             return Ok(Space::from_shared(shared));
         }
-        let space =
-            Space::open(&self.folder(name), name, &self.options).map_err(|e| e.at(format!("space `{name}`")))?;
+        let opening = space::Opening { folder: &self.folder(name), name, options: &self.options, keys: &self.keys };
+        let opened = Space::open(&opening, |origin| {
+            if origin == name || !self.options.disk.is_folder(&self.folder(origin)) {
+                return Err(Error::corrupt(format!("it was forked from `{origin}`, which is not there")));
+            }
+            self.space_in(open, origin)
+        });
+        let space = opened.map_err(|e| e.at(format!("space `{name}`")))?;
         open.retain(|_, shared| shared.strong_count() > 0);
         open.insert(name.clone(), Arc::downgrade(space.shared()));
         Ok(space)
@@ -108,7 +165,7 @@ impl Vault {
     /// # Errors
     /// `NotFound` when it is not; else as [`Vault::space`].
     pub fn existing_space(&self, name: &SpaceName) -> Result<Space> {
-        if self.folder(name).is_dir() {
+        if self.options.disk.is_folder(&self.folder(name)) {
             return self.space(name);
         }
         let known: Vec<String> = self.spaces()?.iter().map(|name| format!("`{name}`")).collect();
@@ -123,10 +180,56 @@ impl Vault {
     /// # Errors
     /// `NotFound` when there is no such space; `Busy` when it is open; `Unavailable` when the embedder or the disk fails.
     pub fn reembed(&self, name: &SpaceName, progress: impl FnMut(u64, u64)) -> Result<u64> {
-        if !self.folder(name).is_dir() {
+        if !self.options.disk.is_folder(&self.folder(name)) {
             return self.existing_space(name).map(|_| 0);
         }
-        reembed::reembed(&self.folder(name), &self.options, progress)
+        if let Some(fork) = self.forks_of(name)?.first() {
+            return Err(Error::conflict(format!(
+                "space `{fork}` was forked from `{name}` and uses its vectors; merge it back and erase it first"
+            )));
+        }
+        let opening = space::Opening { folder: &self.folder(name), name, options: &self.options, keys: &self.keys };
+        reembed::reembed(&opening, progress)
+    }
+
+    /// Seals the keys of all spaces with another master key, and returns the spaces. Those that are sealed with it already are left
+    /// as they are, so that a rotation that was cut off can be done again. The vault goes on with the new key; whoever opens it next
+    /// must have it.
+    ///
+    /// # Errors
+    /// `Denied` when a space is sealed with neither key; `Busy` when one is open elsewhere; `Unavailable` when the disk fails. Spaces
+    /// before it are sealed with the new key then.
+    pub fn rotate(&mut self, new: &MasterKey) -> Result<Vec<SpaceName>> {
+        if matches!(self.keys, Keys::Open) {
+            return Err(Error::invalid("nothing is encrypted here, so there is no key to change"));
+        }
+        let mut rotated = Vec::new();
+        for name in self.spaces()? {
+            let folder = self.folder(&name);
+            let file = folder.join(space::RING_FILE);
+            let disk = &self.options.disk;
+            if !KeyRing::exists(&**disk, &file) || KeyRing::sealed_by(&**disk, &file)? == new.id() {
+                continue;
+            }
+            let open = self.open.lock().get(&name).and_then(Weak::upgrade);
+            match open {
+                Some(shared) => shared.ring.rotate(new)?,
+                // The ring alone: a fork cannot be opened while its origin is sealed with another key than it.
+                None => {
+                    let opening =
+                        space::Opening { folder: &folder, name: &name, options: &self.options, keys: &self.keys };
+                    let _held = Ledger::hold(&folder, &opening.ledger_options())?;
+                    let entropy = self.options.entropy.clone();
+                    self.keys.open(disk.clone(), &file, name.as_str(), entropy)?.rotate(new)?;
+                }
+            }
+            rotated.push(name);
+        }
+        if matches!(self.options.master_key, MasterKeySource::Folder) {
+            new.write(&*self.options.disk, &self.root.join(MASTER_KEY_FILE))?;
+        }
+        self.keys = Keys::Master(Arc::new(new.clone()));
+        Ok(rotated)
     }
 
     /// Returns the names of all spaces, sorted.
@@ -135,8 +238,8 @@ impl Vault {
     /// `Unavailable` when the folder cannot be read.
     pub fn spaces(&self) -> Result<Vec<SpaceName>> {
         let mut names = Vec::new();
-        for org in folders(&self.root)? {
-            for name in folders(&self.root.join(&org))? {
+        for org in folders(&*self.options.disk, &self.root)? {
+            for name in folders(&*self.options.disk, &self.root.join(&org))? {
                 names.extend(format!("{org}/{name}").parse::<SpaceName>());
             }
         }
@@ -154,15 +257,38 @@ impl Vault {
     }
 }
 
-fn folders(path: &Path) -> Result<Vec<String>> {
-    let unreadable = |e: std::io::Error| Error::unavailable(format!("`{}`: {e}", path.display())).with_source(e);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(path).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        if entry.file_type().map_err(unreadable)?.is_dir() {
-            names.extend(entry.file_name().into_string());
+/// Returns the key in the vault's own folder, and makes one where nothing was encrypted with another yet.
+fn own_key(root: &Path, options: &VaultOptions) -> Result<MasterKey> {
+    let (disk, file) = (&*options.disk, root.join(MASTER_KEY_FILE));
+    if !disk.exists(&file) {
+        for org in folders(disk, root)? {
+            for name in folders(disk, &root.join(&org))? {
+                if KeyRing::exists(disk, &root.join(&org).join(&name).join(space::RING_FILE)) {
+                    return Err(Error::denied(format!(
+                        "space `{org}/{name}` is encrypted, and its master key `{}` is not there; bring it back, or give the key",
+                        file.display()
+                    )));
+                }
+            }
         }
     }
+    MasterKey::read_or_make(disk, &file, &*options.entropy)
+}
+
+/// Removes a folder with all that is in it.
+fn remove_folder(disk: &dyn Disk, folder: &Path) -> Result<()> {
+    let failed = |e: std::io::Error| Error::unavailable(format!("`{}`: {e}", folder.display())).with_source(e);
+    for name in disk.list(folder).map_err(failed)? {
+        let entry = folder.join(name);
+        if disk.is_folder(&entry) { remove_folder(disk, &entry)? } else { disk.remove(&entry).map_err(failed)? }
+    }
+    disk.remove_folder(folder).map_err(failed)
+}
+
+fn folders(disk: &dyn Disk, path: &Path) -> Result<Vec<String>> {
+    let unreadable = |e: std::io::Error| Error::unavailable(format!("`{}`: {e}", path.display())).with_source(e);
+    let mut names = disk.list(path).map_err(unreadable)?;
+    names.retain(|name| disk.is_folder(&path.join(name)));
     Ok(names)
 }
 

@@ -20,27 +20,31 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use memos_memory::ErrorKind;
 use memos_memory::cube::{
-    Cube, CubeDraft, CubeId, Digest, Dtype, Grant, Grantee, Kind, Layer, Lifespan, ModelFingerprint, OriginKind,
-    Parametric, Payload, Priority, Rights, SeededIds, SemanticType, State, TargetShape, Update, UpdateMode, UseSignal,
-    VersionRef,
+    Adoption, Cube, CubeDraft, CubeId, Digest, Dtype, Grant, Grantee, Kind, Layer, Lifespan, ModelFingerprint,
+    OriginKind, Parametric, Payload, Priority, Rights, SeededIds, SemanticType, Source, State, TargetShape, Update,
+    UpdateMode, UseSignal, VersionRef,
 };
 use memos_memory::governance::sensitivity::SensitivityKind;
 use memos_memory::governance::{Principal, SENSITIVE_READER};
 use memos_memory::graph::{Link, LinkKind};
-use memos_memory::ledger::{Change, Ledger};
+use memos_memory::keys::SeededEntropy;
+use memos_memory::ledger::Change;
 use memos_memory::limits::Limits;
 use memos_memory::time::{Timestamp, Window};
-use memos_memory::vault::{Batch, Space, Vault, VaultOptions};
+use memos_memory::vault::{Batch, Erasure, Space, Vault, VaultOptions};
 use safetensors::tensor::TensorView;
-use space::{HandClock, START, WordEmbedder, fact, open, options, principal, segment, space_name};
+use space::{HandClock, START, WordEmbedder, fact, open, open_ledger, options, principal, segment, space_name};
 
 const PAGE: usize = 4096;
 const STORE: &str = "ledger.redb";
 const PAGES: &str = "ledger.pages";
+const RING: &str = "keys.ring";
+const MASTER_KEY: &str = "master.key";
 
 /// The digest of the last event, by which the whole chain is known.
-const HEAD: &str = "1424e0ee5085e3eae3c8895c64ba88775240b410ea965af2738adf7f25b49a4f";
+const HEAD: &str = "cc0d9ada25303d1848e2a70333ed2b2d4d063dcaf7ecfa162e9d2b66b0526120";
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1")
@@ -68,13 +72,16 @@ fn ids() -> Vec<CubeId> {
     IDS.iter().map(|id| id.parse().unwrap()).collect()
 }
 
-const IDS: [&str; 6] = [
-    "018bcfe5-6800-7610-8f84-396dc2d72ce2",
+const IDS: [&str; 9] = [
     "018bcfe5-6800-70be-90fe-3b332b7b0468",
     "018bcfe5-6800-75d1-823d-4e8062d2bb7f",
     "018bcfe5-6800-72dc-ad78-d59bc1d92616",
     "018bcfe5-6800-7a98-8a10-14e51d543166",
     "018bcfe5-6800-7f6d-b301-3024c56eb03d",
+    "018bcfe5-6800-7614-a29d-4cca1da195bd",
+    "018bcfe5-6800-78ce-942a-c165e137a642",
+    "018bcfe5-6800-7f28-9a4e-0796fb60a61a",
+    "018bcfe5-6800-7401-a392-e57338104fe7",
 ];
 
 /// The digests of the bodies that are no text: the segment's and the adapter's.
@@ -140,8 +147,35 @@ fn drafts(ids: &[CubeId]) -> Vec<CubeDraft> {
             derived_from: vec![of(0, 1), of(1, 2)],
             ..CubeDraft::text(SemanticType::Reflection, "dinner without peanuts")
         },
+        CubeDraft { title: "Gone".into(), ..of_dee("the cellar floods in spring") },
+        of_dee("Dee keeps bees"),
+        CubeDraft { observed: Some(at(-9000)), ..CubeDraft::text(SemanticType::Event, "the roof was mended") },
     ]
 }
+
+/// A fact about a person who is neither its owner nor its speaker.
+fn of_dee(text: &str) -> CubeDraft {
+    CubeDraft { subject: Some("Dee".into()), ..fact(text) }
+}
+
+/// The last draft, as it came from another system.
+fn adoption(draft: CubeDraft) -> Adoption {
+    let source = Source {
+        system: "notes".into(),
+        space: Some("house".into()),
+        cube: Some("note-12".into()),
+        version: Some(3),
+        signer: Some("ab".repeat(32)),
+    };
+    Adoption { draft, author: "eve".parse().unwrap(), created: at(-8000), state: State::Archived, source }
+}
+
+/// The cube that was erased.
+const ERASED: usize = 6;
+/// The cube that was frozen and unfrozen.
+const UNFROZEN: usize = 7;
+/// The cube that came from another system.
+const ADOPTED: usize = 8;
 
 fn links(ids: &[CubeId]) -> Vec<Link> {
     vec![
@@ -158,10 +192,11 @@ fn write(root: &Path) -> Vec<CubeId> {
         clock: Arc::new(clock.clone()),
         ids: Arc::new(SeededIds::new(7)),
         embedder: Arc::new(WordEmbedder::new(1)),
+        entropy: Arc::new(SeededEntropy::new(7)),
         ..options(limits())
     };
     let space = open(root, &options).unwrap();
-    let ids: Vec<CubeId> = (0..6).map(|_| space.new_id()).collect();
+    let ids: Vec<CubeId> = (0..9).map(|_| space.new_id()).collect();
     let drafts = drafts(&ids);
     for (id, draft) in ids.iter().zip(drafts).take(5) {
         clock.advance(1000);
@@ -176,9 +211,9 @@ fn write(root: &Path) -> Vec<CubeId> {
     let window = Window { from: Some(at(0)), until: None };
     space.update(&cook_with_a_grant(), update(ids[0], UpdateMode::Revalidate(window))).unwrap();
     clock.advance(1000);
-    let last = self::drafts(&ids).pop().unwrap();
+    let derived = self::drafts(&ids).remove(5);
     commit(&space, |batch| {
-        batch.store(ids[5], last);
+        batch.store(ids[5], derived);
         for link in links(&ids) {
             batch.link(link);
         }
@@ -197,6 +232,20 @@ fn write(root: &Path) -> Vec<CubeId> {
     };
     clock.advance(1000);
     space.update(&ada(), update(ids[1], merged)).unwrap();
+    clock.advance(1000);
+    commit(&space, |batch| {
+        let mut drafts = self::drafts(&ids).into_iter().skip(ERASED);
+        batch.store(ids[ERASED], drafts.next().unwrap());
+        batch.store(ids[UNFROZEN], drafts.next().unwrap());
+        batch.set_state(ids[UNFROZEN], State::Frozen, "");
+        batch.adopt(ids[ADOPTED], adoption(drafts.next().unwrap()));
+    });
+    clock.advance(1000);
+    commit(&space, |batch| {
+        batch.unfreeze(ids[UNFROZEN], "it may change");
+    });
+    clock.advance(1000);
+    space.erase(&ada(), Erasure::Cubes(vec![ids[ERASED]]), "asked for").unwrap();
     drop(space);
     let other = VaultOptions { embedder: Arc::new(WordEmbedder::new(2)), ..options };
     clock.advance(1000);
@@ -228,6 +277,8 @@ fn restored() -> tempfile::TempDir {
         store[start..start + page.len()].copy_from_slice(page);
     }
     fs::write(folder.join(STORE), store).unwrap();
+    fs::copy(fixture().join(MASTER_KEY), root.path().join(MASTER_KEY)).unwrap();
+    fs::copy(fixture().join(RING), folder.join(RING)).unwrap();
     for body in fs::read_dir(fixture().join("bodies")).unwrap() {
         let body = body.unwrap();
         fs::copy(body.path(), folder.join("bodies").join(body.file_name())).unwrap();
@@ -254,7 +305,9 @@ fn write_the_fixture() {
         let body = body.unwrap();
         fs::copy(body.path(), target.join("bodies").join(body.file_name())).unwrap();
     }
-    let head = Ledger::open(&folder, &limits()).unwrap().head();
+    fs::copy(root.path().join(MASTER_KEY), target.join(MASTER_KEY)).unwrap();
+    fs::copy(folder.join(RING), target.join(RING)).unwrap();
+    let head = open_ledger(root.path(), limits()).head();
     let bodies = [segment(3), adapter()].map(|payload| Digest::of(payload.body()).to_string());
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     println!("IDS: {ids:#?}\nBODIES: {bodies:#?}\nHEAD: {}", head.digest);
@@ -274,7 +327,7 @@ fn format_1_opens_and_says_what_was_written() {
     let root = restored();
     let space = opened(root.path());
     let (ids, drafts) = (ids(), drafts(&ids()));
-    for (number, (id, draft)) in ids.iter().zip(&drafts).enumerate() {
+    for (number, (id, draft)) in ids.iter().zip(&drafts).enumerate().filter(|(number, _)| *number != ERASED) {
         let first = space.versions(&ada(), id).unwrap().remove(0);
         let Cube { header, payload } = first;
         assert_eq!((header.id, header.version, header.chain.parent), (*id, 1, None), "cube {number}");
@@ -288,10 +341,15 @@ fn format_1_opens_and_says_what_was_written() {
             (draft.semantic, &draft.title, &draft.tags, &draft.path)
         );
         let origin = header.origin;
-        assert_eq!((origin.principal, origin.kind), (ada().id, draft.origin));
+        let adopted = (number == ADOPTED).then(|| adoption(draft.clone()));
+        let author = adopted.as_ref().map_or(ada().id, |adopted| adopted.author.clone());
+        assert_eq!((origin.principal, origin.kind), (author, draft.origin));
+        assert_eq!(origin.source, adopted.as_ref().map(|adopted| adopted.source.clone()));
+        assert_eq!(header.subject, draft.subject.clone().unwrap_or_else(|| ada().id.to_string()));
         assert_eq!((&origin.task, &origin.session, &origin.model), (&draft.task, &draft.session, &draft.model));
         assert_eq!((&origin.speaker, &origin.reference), (&draft.speaker, &draft.reference));
-        let created = at([1000, 2000, 3000, 4000, 5000, 8000][number]);
+        let stored = at([1000, 2000, 3000, 4000, 5000, 8000, 11_000, 11_000, 11_000][number]);
+        let created = adopted.as_ref().map_or(stored, |adopted| adopted.created);
         assert_eq!((header.times.created, header.times.observed), (created, draft.observed.unwrap_or(created)));
         assert_eq!(header.times.valid, draft.valid);
         let governance = header.governance;
@@ -301,10 +359,9 @@ fn format_1_opens_and_says_what_was_written() {
             (draft.lifespan, draft.legal_hold, draft.priority)
         );
         assert_eq!((governance.sensitivity, governance.watermark), (draft.sensitivity.clone(), None));
-        assert_eq!(
-            (header.lifecycle.state, header.lifecycle.since, header.lifecycle.reason.as_str()),
-            (State::Generated, created, "")
-        );
+        let began = adopted.map_or(State::Generated, |adopted| adopted.state);
+        let lifecycle = header.lifecycle;
+        assert_eq!((lifecycle.state, lifecycle.since, lifecycle.reason.as_str()), (began, stored, ""));
         assert_eq!(header.chain.derived_from, draft.derived_from);
         assert_eq!(
             (header.fingerprint.content, header.fingerprint.bytes),
@@ -335,6 +392,9 @@ fn format_1_keeps_versions_states_uses_and_links() {
     assert_eq!(state(&ids[2]), (State::Archived, at(9000), "nobody reads it".into()));
     assert_eq!(state(&ids[4]), (State::Frozen, at(9000), String::new()));
     assert_eq!(state(&ids[1]), (State::Generated, at(2000), String::new()));
+    assert_eq!(state(&ids[0]), (State::Activated, at(9000), "used".into()), "the first reading takes a cube into use");
+    assert_eq!(state(&ids[UNFROZEN]), (State::Activated, at(12_000), "it may change".into()));
+    assert_eq!(state(&ids[ADOPTED]), (State::Archived, at(11_000), String::new()));
     let usage = |id| space.usage(&ada(), id).unwrap();
     assert_eq!((usage(&ids[0]).reads, usage(&ids[0]).helpful, usage(&ids[0]).last_read), (1, 1, Some(at(9000))));
     assert_eq!((usage(&ids[1]).reads, usage(&ids[1]).unhelpful), (0, 1));
@@ -344,19 +404,37 @@ fn format_1_keeps_versions_states_uses_and_links() {
     let found: BTreeSet<Link> = around.links.into_iter().collect();
     assert_eq!(found, links(&ids).into_iter().collect());
     let (stats, seen) = (space.stats(&ada()), space.stats(&cook()));
-    assert_eq!((stats.cubes, stats.links, stats.sessions), (6, 3, 1));
+    assert_eq!((stats.cubes, stats.links, stats.sessions), (9, 3, 1));
     assert_eq!((seen.cubes, seen.links), (2, 0));
     assert_eq!((stats.ledger.events, stats.ledger.digest.to_string().as_str()), (EVENTS, HEAD));
     assert_eq!(stats.embedder.as_str(), "words-2:0");
 }
 
-/// The space's beginning, nine versions, five changes of links, two states, one record of uses, one change of embedder.
-const EVENTS: u64 = 1 + 9 + 5 + 2 + 1 + 1;
+/// The space's beginning, twelve versions, five changes of links, four states, one record of uses, one erasure, one change of
+/// embedder.
+const EVENTS: u64 = 1 + 12 + 5 + 4 + 1 + 1 + 1;
+
+#[test]
+fn format_1_keeps_what_was_erased_unreadable_and_what_is_held() {
+    let root = restored();
+    let (space, ids) = (opened(root.path()), ids());
+    let kind = |error: memos_memory::Error| error.kind();
+    assert_eq!(space.get(&ada(), &ids[ERASED]).map_err(kind), Err(ErrorKind::NotFound));
+    assert!(space.versions(&ada(), &ids[ERASED]).unwrap().is_empty());
+    let around = space.neighbourhood(&ada(), &ids[ERASED], 1, 10).unwrap();
+    assert_eq!(
+        (around.cubes[0].state, around.cubes[0].title.as_str(), around.cubes[0].text.as_str()),
+        (State::Erased, "", "")
+    );
+    let erase = |erasure| space.erase(&ada(), erasure, "").map_err(kind);
+    assert_eq!(erase(Erasure::Cubes(vec![ids[0]])), Err(ErrorKind::Denied), "it is under legal hold");
+    assert_eq!(erase(Erasure::Subject("Dee".into())).unwrap().cubes, [ids[UNFROZEN]]);
+}
 
 #[test]
 fn format_1_is_one_chain_of_known_events() {
     let root = restored();
-    let ledger = Ledger::open(&root.path().join(space_name().as_str()), &limits()).unwrap();
+    let ledger = open_ledger(root.path(), limits());
     let reader = ledger.readers().reader().unwrap();
     let mut names = Vec::new();
     let digest = reader.replay(0..ledger.head().events, Digest::from_bytes([0; 32]), |event| {
@@ -377,14 +455,24 @@ fn format_1_is_one_chain_of_known_events() {
                 "embedder"
             }
             Change::CubesUsed(_) => "used",
+            Change::Unfrozen { .. } => "unfrozen",
+            Change::Erased { cubes, subject, reason } => {
+                assert_eq!((cubes, subject, reason.as_str()), (vec![ids()[ERASED]], None, "asked for"));
+                "erased"
+            }
+            Change::SpaceForked { .. } => "forked",
         });
         Ok(())
     });
     assert_eq!(digest.unwrap().to_string(), HEAD);
-    let stored = ["stored"; 8];
-    let expect =
-        [&["created"], &stored[..], &["linked"; 4], &["unlinked", "state", "state", "used", "stored", "embedder"]]
-            .concat();
+    let expect = [
+        &["created"],
+        &["stored"; 8][..],
+        &["linked"; 4],
+        &["unlinked", "state", "state", "used", "stored"],
+        &["stored", "stored", "state", "stored", "unfrozen", "erased", "embedder"],
+    ]
+    .concat();
     assert_eq!(names, expect);
 }
 

@@ -59,6 +59,7 @@ impl PlainIndex {
                 && (filter.semantic.is_empty() || filter.semantic.contains(&semantic))
                 && filter.required_terms.iter().all(has)
                 && timely
+                && filter.true_at.is_none_or(|at| valid.contains(at))
         };
         self.documents
             .iter()
@@ -239,6 +240,7 @@ impl Draw {
             },
             required_terms,
             window: self.window(),
+            true_at: if self.0.chance(1, 4) { Some(self.stamp()) } else { None },
             archived: self.0.chance(1, 3),
         }
     }

@@ -9,9 +9,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use memos_memory::cube::{
-    Cube, CubeDraft, CubeId, Digest, Layer, Payload, State, Update, UpdateMode, Usage, UseSignal,
-};
+use memos_memory::cube::{Cube, CubeDraft, CubeId, Layer, Payload, State, Update, UpdateMode, Usage, UseSignal};
 use memos_memory::graph::{Link, LinkKind};
 use memos_memory::limits::Limits;
 use memos_memory::vault::{Batch, CubeHead, Space};
@@ -21,7 +19,9 @@ use space::{Random, fact, open, options, principal, segment, space_name};
 
 const STORE: &str = "ledger.redb";
 const SNAPSHOT: &str = "projection.bin";
-const TABLES: [&str; 3] = ["events", "bodies", "vectors"];
+const RING: &str = "keys.ring";
+const MASTER_KEY: &str = "master.key";
+const TABLES: [&str; 3] = ["events", "records", "vectors"];
 
 fn table(name: &str) -> TableDefinition<'_, u64, &'static [u8]> {
     TableDefinition::new(name)
@@ -116,6 +116,8 @@ impl Sample {
         let (from, to) = (self.folder(), folder_of(copy.path()));
         fs::create_dir_all(to.join("bodies")).unwrap();
         fs::copy(from.join(STORE), to.join(STORE)).unwrap();
+        fs::copy(from.join(RING), to.join(RING)).unwrap();
+        fs::copy(self.root.path().join(MASTER_KEY), copy.path().join(MASTER_KEY)).unwrap();
         for body in fs::read_dir(from.join("bodies")).unwrap() {
             let body = body.unwrap();
             fs::copy(body.path(), to.join("bodies").join(body.file_name())).unwrap();
@@ -127,7 +129,8 @@ impl Sample {
     }
 
     fn file_of_large(&self, root: &Path) -> PathBuf {
-        folder_of(root).join("bodies").join(Digest::of(self.large.body()).to_string())
+        let (large, _) = self.image.cubes[6].0.as_ref().unwrap();
+        folder_of(root).join("bodies").join(large.header.seal.digest.to_string())
     }
 
     /// Opens a spoiled copy: it must be as it was, or say what is wrong where it is wrong. Returns what the opening said.
@@ -245,15 +248,15 @@ fn spoiled_rows_are_noticed_and_never_served() {
                         }
                         true
                     });
-                    // A body row that is gone is what erasing leaves.
-                    if name == "bodies" && round == 5 {
+                    // A record that is gone is what erasing leaves.
+                    if name == "records" && round == 5 {
                         sample.look(copy.path()).unwrap();
                         continue;
                     }
                     let told = sample.check(copy.path(), &place);
                     // Without a snapshot every event is read, and none can be other than it was; a vector that is gone is
                     // made again.
-                    let must_tell = !with_snapshot && (name == "events" || (name == "vectors" && round < 5));
+                    let must_tell = !with_snapshot && (name == "events" || round < 5);
                     assert!(told.is_some() || !must_tell, "{place}: nothing was noticed");
                 }
             }
@@ -265,17 +268,16 @@ fn spoiled_rows_are_noticed_and_never_served() {
 fn damage_is_not_carried_into_the_next_version() {
     let sample = sample();
     let ada = principal("ada");
-    let (head, texts) = (sample.image.cubes[1].0.clone().unwrap().1, ["apples", "topic:1"]);
-    for text in texts {
+    let head = sample.image.cubes[1].0.clone().unwrap().1;
+    // The owner's name in the event still reads as one; the others are within the sealed description and the sealed body.
+    for (name, row, from_end) in
+        [("events", head.event, None), ("records", head.event - 1, Some(20)), ("records", 1, Some(80))]
+    {
         let copy = sample.copy(true);
-        spoil_row(copy.path(), "events", head.event as usize, |value| {
-            // The title and tags are text; a digit more or less still reads as one.
-            if let Some(at) = value.windows(text.len()).position(|part| part == text.as_bytes()) {
-                value[at] ^= 1;
-            } else {
-                let at = value.windows(7).position(|part| part == b"session").unwrap();
-                value[at] ^= 1;
-            }
+        spoil_row(copy.path(), name, row as usize, |value| {
+            let owner = || value.windows(3).rposition(|part| part == b"ada").unwrap() + 1;
+            let at = from_end.map_or_else(owner, |from_end| value.len() - from_end);
+            value[at] ^= 1;
             true
         });
         let space = open(copy.path(), &options(limits())).unwrap();
@@ -375,17 +377,16 @@ fn large_bodies_are_files_and_are_checked() {
     let get = |root: &Path| open(root, &options(limits())).and_then(|space| Ok(space.get(&ada, &id)?.0.payload));
     let copy = sample.copy(true);
     let file = sample.file_of_large(copy.path());
-    assert_eq!(fs::read(&file).unwrap(), sample.large.body());
+    let stored = fs::read(&file).unwrap();
+    let text = &sample.large.body()[..13];
+    assert!(!stored.windows(text.len()).any(|part| part == text), "a large body is encrypted too");
     assert_eq!(get(copy.path()).unwrap(), sample.large);
 
-    let mut altered = sample.large.body().to_vec();
+    let mut altered = stored.clone();
     altered[100] ^= 1;
-    for (place, bytes) in [
-        ("altered", Some(altered)),
-        ("cut", Some(sample.large.body()[..50].to_vec())),
-        ("empty", Some(vec![])),
-        ("gone", None),
-    ] {
+    for (place, bytes) in
+        [("altered", Some(altered)), ("cut", Some(stored[..50].to_vec())), ("empty", Some(vec![])), ("gone", None)]
+    {
         match bytes {
             Some(bytes) => fs::write(&file, bytes).unwrap(),
             None => fs::remove_file(&file).unwrap(),
@@ -401,7 +402,7 @@ fn large_bodies_are_files_and_are_checked() {
 }
 
 #[test]
-fn storing_the_same_large_body_again_mends_its_file() {
+fn a_spoiled_file_harms_no_other_cube_with_the_same_body() {
     let sample = sample();
     let ada = principal("ada");
     let copy = sample.copy(true);
@@ -416,5 +417,41 @@ fn storing_the_same_large_body_again_mends_its_file() {
     batch.store(id, CubeDraft { payload: sample.large.clone(), ..fact("") });
     space.commit(&ada, batch).unwrap();
     assert_eq!(space.get(&ada, &id).unwrap().0.payload, sample.large, "what was acknowledged can be read");
-    assert_eq!(space.get(&ada, &sample.ids[6]).unwrap().0.payload, sample.large);
+    assert_eq!(space.get(&ada, &sample.ids[6]).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_ring_that_is_damaged_or_gone_is_told_and_never_made_anew() {
+    let sample = sample();
+    let copy = sample.copy(true);
+    let file = folder_of(copy.path()).join(RING);
+    let whole = fs::read(&file).unwrap();
+    let mut random = Random::new(24);
+    let told = |place: &str| {
+        let looked = catch_unwind(AssertUnwindSafe(|| sample.look(copy.path())));
+        let error = looked.unwrap_or_else(|_| panic!("{place}: a panic")).err();
+        error.unwrap_or_else(|| panic!("{place}: it was not noticed")).kind()
+    };
+    for round in 0..60 {
+        let mut bytes = whole.clone();
+        let at = if round < 30 { round } else { random.below(bytes.len()) };
+        if round % 3 == 0 {
+            bytes.truncate(at)
+        } else {
+            bytes[at] ^= 1 << random.below(8)
+        }
+        fs::write(&file, bytes).unwrap();
+        let place = format!("round {round}, byte {at}");
+        let kind = told(&place);
+        // A ring that names another master key may also be damaged; nobody can tell.
+        assert!(matches!(kind, ErrorKind::Corrupt | ErrorKind::Denied | ErrorKind::Invalid), "{place}: {kind:?}");
+    }
+    fs::remove_file(&file).unwrap();
+    assert_eq!(told("a ring that is gone"), ErrorKind::Corrupt);
+    assert!(!file.exists(), "a new ring would read nothing");
+    fs::write(&file, &whole).unwrap();
+    assert_eq!(sample.look(copy.path()).unwrap(), sample.image);
+    fs::remove_file(copy.path().join(MASTER_KEY)).unwrap();
+    assert_eq!(told("a master key that is gone"), ErrorKind::Denied);
+    assert!(!copy.path().join(MASTER_KEY).exists());
 }

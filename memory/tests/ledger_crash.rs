@@ -17,10 +17,9 @@ use std::time::Duration;
 use memos_memory::ErrorKind;
 use memos_memory::cube::{CubeDraft, CubeId, Digest, SeededIds, SpaceName, UseSignal};
 use memos_memory::graph::{Link, LinkKind};
-use memos_memory::ledger::Ledger;
 use memos_memory::limits::Limits;
 use memos_memory::vault::{Batch, Space, Vault, VaultOptions};
-use space::{Random, WordEmbedder, fact, open, options, principal, space_name};
+use space::{Random, WordEmbedder, fact, open, open_ledger, options, principal, space_name};
 
 const FOLDER: &str = "MEMOS_TEST_FOLDER";
 const FIRST_BATCH: &str = "MEMOS_TEST_FIRST_BATCH";
@@ -159,7 +158,7 @@ fn check_after_kill(root: &Path, durable: u64, kill: usize) -> u64 {
     );
     drop(space);
 
-    let ledger = Ledger::open(&folder_of(root), &limits()).unwrap();
+    let ledger = open_ledger(root, limits());
     let digest =
         ledger.readers().reader().unwrap().replay(0..ledger.head().events, Digest::from_bytes([0; 32]), |_| Ok(()));
     assert_eq!(digest.unwrap(), ledger.head().digest);
@@ -236,8 +235,9 @@ fn a_space_of_another_embedder_is_refused_until_it_is_mended() {
     space.save_snapshot().unwrap();
     drop(space);
     let vectors = || {
-        let reader = Ledger::open(&folder_of(root.path()), &limits()).unwrap().readers().reader().unwrap();
-        (1..=texts.len() as u64).map(|event| reader.vector(event).unwrap()).collect::<Vec<_>>()
+        let reader = open_ledger(root.path(), limits()).readers().reader().unwrap();
+        let vector = |event| reader.vector(event, &reader.bare_header(event).unwrap().seal).unwrap();
+        (1..=texts.len() as u64).map(vector).collect::<Vec<_>>()
     };
     let before = vectors();
 

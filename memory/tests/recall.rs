@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use memos_memory::cube::{CubeDraft, CubeId, Layer, SemanticType, State};
-use memos_memory::governance::{AccessClass, Decision, LayerPolicy, Operation, Policy, Principal};
+use memos_memory::governance::{Access, AccessClass, Decision, LayerPolicy, Operation, Policy, Principal};
 use memos_memory::graph::LinkKind;
 use memos_memory::operator::{Answer, MemoryCall, recall};
 use memos_memory::reader::source::{Format, SourceLimits, read_source};
@@ -159,7 +159,7 @@ struct SecondThoughts(AtomicBool);
 impl Policy for SecondThoughts {
     fn decide(&self, principal: &Principal, operation: Operation, class: &AccessClass) -> Decision {
         if principal.id.as_str() == "user:guest" && self.0.swap(true, Ordering::Relaxed) {
-            return Decision { allowed: false, rule: "on second thoughts" };
+            return Decision { access: Access::Denied, rule: "on second thoughts" };
         }
         LayerPolicy.decide(principal, operation, class)
     }

@@ -9,6 +9,7 @@ mod locomo;
 mod measure;
 mod recall;
 mod texts;
+mod torture;
 mod write;
 
 use clap::{Args, Subcommand};
@@ -36,6 +37,9 @@ enum Bench {
     Crossover(crossover::CrossoverArguments),
     /// Adding and finding the lines of a file, for figures beside other systems on the same texts
     Texts(texts::TextsArguments),
+    /// Durable operations without end, for a test that kills the program
+    #[command(hide = true)]
+    Torture(torture::TortureArguments),
 }
 
 pub(super) fn run(arguments: BenchArguments, screen: &mut Screen) -> Result<()> {
@@ -45,6 +49,7 @@ pub(super) fn run(arguments: BenchArguments, screen: &mut Screen) -> Result<()> 
         Bench::Write(arguments) => write::run(&arguments, screen),
         Bench::Crossover(arguments) => crossover::run(&arguments, screen),
         Bench::Texts(arguments) => texts::run(&arguments, screen),
+        Bench::Torture(arguments) => torture::run(&arguments, screen),
     }
 }
 

@@ -91,7 +91,9 @@ fn print_json(failure: Failure<'_>) {
 fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::Busy | ErrorKind::Deadline => Some("try again in a moment"),
-        ErrorKind::Denied => Some("act as its owner with `--as`, or ask the owner for the right"),
+        ErrorKind::Denied => {
+            Some("act as its owner with `--as`, ask the owner for the right, or give the right key with `--key-file`")
+        }
         ErrorKind::NotFound => {
             Some("`memos spaces` lists the spaces, `--as` says who is looking, and `recall` prints ids")
         }

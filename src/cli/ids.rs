@@ -19,6 +19,12 @@ pub(super) fn short(id: &CubeId) -> String {
     id.rsplit('-').next().unwrap_or_default().to_owned()
 }
 
+/// Returns what a memory says, for those who may read it; else nothing.
+pub(super) fn text_of(space: &Space, caller: &Principal, id: &CubeId) -> String {
+    let cube = space.get(caller, id).map(|(cube, _)| cube);
+    cube.ok().and_then(|cube| cube.payload.as_text().map(str::to_owned)).unwrap_or_default()
+}
+
 /// Finds the memory that is meant.
 pub(super) fn find(space: &Space, caller: &Principal, typed: &str) -> Result<CubeId> {
     if let Ok(id) = typed.parse() {

@@ -157,7 +157,7 @@ pub(super) fn show_total(screen: &mut Screen, total: &IngestReport) {
     }
     screen.paragraph(0, anstyle::Style::new(), &said.join("; "));
     if total.sensitive > 0 {
-        let what = format!("{} hold sensitive content: others need a right to read them", total.sensitive);
+        let what = format!("{} hold sensitive content: others see them redacted", total.sensitive);
         screen.line(paint(NOTICE, what));
     }
 }

@@ -124,7 +124,7 @@ pub(super) fn reembed(scope: &Scope, screen: &mut Screen) -> Result<()> {
 }
 
 /// Returns bytes in a unit that people read.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
     let (mut size, mut unit) = (bytes as f64, 0);
     while size >= 1024.0 && unit + 1 < units.len() {

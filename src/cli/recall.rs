@@ -14,6 +14,9 @@
 //!
 //! A receipt has the fields of [`memos::operator::Receipt`]. Times are milliseconds since 1970 in UTC; what a memory says
 //! is in `text`. With nothing found `receipts` is empty and the exit code is 3.
+//!
+//! With `--as-of` the question is put to the spaces as they were known then, and nothing of it is noted. What it says of time,
+//! such as "last week", then counts from there too, where the point is a time.
 
 use clap::Args;
 use memos::cube::{SemanticType, UseSignal};
@@ -21,7 +24,7 @@ use memos::governance::Principal;
 use memos::operator::{Answer, AskedTime, Intent, MemoryCall, RecallTimes, Receipt, recall};
 use memos::reader::read_question;
 use memos::time::{Timestamp, Window};
-use memos::vault::{Batch, Space};
+use memos::vault::{Batch, Point, Space};
 use memos::{Error, Result};
 use serde::Serialize;
 
@@ -55,6 +58,12 @@ pub(super) struct RecallArguments {
     /// Only what was said, seen or true before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
+    /// Ask what was known at a point: a time, or `#1200` for after 1200 events
+    #[arg(long, value_name = "POINT")]
+    as_of: Option<Point>,
+    /// Only what was true at this time
+    #[arg(long, value_name = "TIME")]
+    true_at: Option<Timestamp>,
     /// Answer with archived memories too
     #[arg(long)]
     archived: bool,
@@ -87,15 +96,22 @@ pub(super) fn run(arguments: RecallArguments, scope: &Scope, screen: &mut Screen
     if arguments.memories == 0 || arguments.tokens == 0 {
         return Err(Error::invalid("an answer of 0 memories or tokens is none; ask for at least 1"));
     }
-    let spaces = scope.spaces()?;
+    let mut spaces = scope.spaces()?;
+    let mut now = spaces.first().map_or_else(Timestamp::default, |space| space.now());
+    if let Some(point) = arguments.as_of {
+        spaces = spaces.iter().map(|space| space.at(point)).collect::<Result<_>>()?;
+        if let Point::Time(time) = point {
+            now = now.min(time);
+        }
+    }
     let spaces: Vec<&Space> = spaces.iter().collect();
-    let now = spaces.first().map_or_else(Timestamp::default, |space| space.now());
     let mut tags = arguments.tag;
     tags.extend(arguments.topic.iter().map(|topic| format!("topic:{topic}")));
     let call = MemoryCall {
         semantic: arguments.semantic,
         tags,
         window,
+        true_at: arguments.true_at,
         archived: arguments.archived,
         memories: arguments.memories,
         tokens: arguments.tokens,
@@ -188,7 +204,7 @@ fn explain(call: &MemoryCall, answer: &Answer, screen: &mut Screen) {
 ///
 /// The answer is out by then, and where its use cannot be noted it is still right; so a failure is left alone.
 fn record_use(spaces: &[&Space], caller: &Principal, answer: &Answer) {
-    for space in spaces {
+    for space in spaces.iter().filter(|space| !space.is_past()) {
         let used = answer.receipts.iter().filter(|receipt| receipt.space == *space.name());
         let uses: Vec<_> = used.map(|receipt| (receipt.cube, UseSignal::Read)).collect();
         if !uses.is_empty() {

@@ -85,10 +85,7 @@ pub(super) fn run(arguments: RememberArguments, scope: &Scope, screen: &mut Scre
     screen.line(format!("remembered in {} as {}, {layer}", paint(NAME, name), cube.header.semantic));
     if !sensitivity.is_empty() {
         let kinds: Vec<&str> = sensitivity.iter().map(|kind| kind.as_str()).collect();
-        screen.line(paint(
-            NOTICE,
-            format!("holds sensitive content ({}): others need a right to read it", kinds.join(", ")),
-        ));
+        screen.line(paint(NOTICE, format!("holds sensitive content ({}): others see it redacted", kinds.join(", "))));
     }
     screen.line(paint(DIM, format!("id {}, in full {id}", short(&id))));
     Ok(())

@@ -1,19 +1,30 @@
 //! Where memory lies and who acts: the options that all commands share.
 //!
 //! Commands that read never make anything: a data folder or a space that is not there is said to be missing.
+//!
+//! The master key comes from the first of these that is given: `--key-file`, the file that `MEMOS_KEY_FILE` names, the key in
+//! `MEMOS_KEY`, and else the file `master.key` in the data folder. A key is never an argument, which others on the machine can
+//! see, and is never shown.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use etcetera::BaseStrategy;
 
 use memos::cube::{GroupName, PrincipalId, SpaceName};
+use memos::disk::SystemDisk;
 use memos::governance::Principal;
-use memos::vault::{Space, Vault, VaultOptions};
-use memos::{Error, Result};
+use memos::keys::MasterKey;
+use memos::vault::{MasterKeySource, Space, Vault, VaultOptions};
+use memos::{Error, ErrorKind, Result};
 
 const DEFAULT_SPACE: &str = "home/main";
 const DEFAULT_CALLER: &str = "user:me";
+/// Holds the key itself.
+const KEY_VARIABLE: &str = "MEMOS_KEY";
+/// The key in the data folder.
+const FOLDER_KEY: &str = "master.key";
 
 /// Where and who.
 #[derive(Args)]
@@ -40,6 +51,16 @@ pub(super) struct ScopeArguments {
     /// A role they have, such as `sensitive-reader`; may be repeated
     #[arg(long, global = true, value_name = "NAME", help_heading = "Everywhere")]
     role: Vec<String>,
+    /// The file with the master key [default: the key in MEMOS_KEY, else `master.key` in the data folder]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "MEMOS_KEY_FILE",
+        hide_env_values = true,
+        help_heading = "Everywhere"
+    )]
+    key_file: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub(super) json: bool,
@@ -52,8 +73,42 @@ pub(super) struct ScopeArguments {
 pub(super) struct Scope {
     data: Option<PathBuf>,
     spaces: Vec<SpaceName>,
+    key_file: Option<PathBuf>,
     /// Who acts.
     pub(super) caller: Principal,
+}
+
+/// From where the master key comes.
+pub(super) enum KeyOrigin {
+    /// A file that was named.
+    File(PathBuf),
+    /// The environment.
+    Environment,
+    /// The data folder's own file.
+    Folder(PathBuf),
+}
+
+impl KeyOrigin {
+    /// Reads the key; none when it is the data folder's own, and that was not made yet.
+    pub(super) fn read(&self) -> Result<Option<MasterKey>> {
+        match self {
+            Self::File(file) => named_key(file).map(Some),
+            Self::Environment => {
+                let key = std::env::var(KEY_VARIABLE).unwrap_or_default();
+                MasterKey::parse(&key).map(Some).map_err(|e| e.at(format!("`{KEY_VARIABLE}`")))
+            }
+            Self::Folder(file) if file.exists() => MasterKey::read(&SystemDisk, file).map(Some),
+            Self::Folder(_) => Ok(None),
+        }
+    }
+}
+
+/// Reads the key in a file that was named.
+pub(super) fn named_key(file: &Path) -> Result<MasterKey> {
+    MasterKey::read(&SystemDisk, file).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::invalid(format!("{error}; `memos keys new FILE` makes one")),
+        _ => error,
+    })
 }
 
 impl Scope {
@@ -74,7 +129,7 @@ impl Scope {
         if spaces.is_empty() {
             spaces.push(DEFAULT_SPACE.parse()?);
         }
-        Ok(Self { data: arguments.data, spaces, caller })
+        Ok(Self { data: arguments.data, spaces, key_file: arguments.key_file, caller })
     }
 
     /// Returns the data folder.
@@ -100,16 +155,60 @@ impl Scope {
         }
     }
 
+    /// Returns from where the master key comes.
+    pub(super) fn key_origin(&self) -> Result<KeyOrigin> {
+        if let Some(file) = &self.key_file {
+            if file.as_os_str().is_empty() {
+                return Err(Error::invalid(
+                    "the key file's name is empty; give one with `--key-file` or `MEMOS_KEY_FILE`",
+                ));
+            }
+            return Ok(KeyOrigin::File(file.clone()));
+        }
+        Ok(match std::env::var_os(KEY_VARIABLE) {
+            Some(_) => KeyOrigin::Environment,
+            None => KeyOrigin::Folder(self.data()?.join(FOLDER_KEY)),
+        })
+    }
+
+    fn options(&self) -> Result<VaultOptions> {
+        let origin = self.key_origin()?;
+        let given = match origin {
+            // The vault makes its own key when it begins.
+            KeyOrigin::Folder(_) => None,
+            KeyOrigin::File(_) | KeyOrigin::Environment => origin.read()?,
+        };
+        let master_key = given.map_or(MasterKeySource::Folder, |key| MasterKeySource::Given(Arc::new(key)));
+        Ok(VaultOptions { master_key, ..VaultOptions::builtin()? })
+    }
+
     /// Opens the vault for writing; it is made when it is not there.
     pub(super) fn vault_or_new(&self) -> Result<Vault> {
-        Vault::open(self.data()?, VaultOptions::builtin()?)
+        let options = self.options()?;
+        Vault::open(self.data()?, options)
+    }
+
+    /// Returns all spaces that were named.
+    pub(super) fn space_names(&self) -> &[SpaceName] {
+        &self.spaces
     }
 
     /// Opens a vault that is there.
     pub(super) fn vault(&self) -> Result<Vault> {
         let data = self.data()?;
         match data.is_dir() {
-            true => Vault::open(data, VaultOptions::builtin()?),
+            true => Vault::open(data, self.options()?),
+            false => Err(no_memory(&data)),
+        }
+    }
+
+    /// Opens a vault that is there for its names alone; no key is read.
+    pub(super) fn vault_without_key(&self) -> Result<Vault> {
+        let data = self.data()?;
+        match data.is_dir() {
+            true => {
+                Vault::open(data, VaultOptions { master_key: MasterKeySource::Unencrypted, ..VaultOptions::builtin()? })
+            }
             false => Err(no_memory(&data)),
         }
     }

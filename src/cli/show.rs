@@ -1,4 +1,4 @@
-//! `memos show` and `memos history`: one memory in full, and how it came to say what it says.
+//! `memos show`: one memory in full, as it is, or as it was known at a point of the past.
 //!
 //! With `--json`, `show` gives
 //!
@@ -8,47 +8,32 @@
 //! ```
 //!
 //! with the fields of [`memos::cube::Header`] and [`memos::cube::Usage`]; `text` is null for payloads that are not text.
-//! `history` gives
-//!
-//! ```json
-//! {"space": "home/main", "cube": "…", "versions": [{"header": {…}, "text": "…"}],
-//!  "chain": [{"cube": "…", "observed": 0, "valid": {…}, "state": "generated", "text": "…", "place": "replaced"}]}
-//! ```
-//!
-//! where `chain` runs from the oldest statement to the newest, and `place` is `replaced`, `this` or `replaces`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use clap::Args;
 use memos::Result;
 use memos::cube::{Cube, CubeId, Digest, Header, SpaceName, State, Usage};
-use memos::governance::Principal;
 use memos::graph::{Direction, Link, LinkKind};
-use memos::time::{Timestamp, Window};
-use memos::vault::{CubeHead, NeighbourCube, Space};
+use memos::vault::{CubeHead, NeighbourCube, Point, Space};
 use serde::Serialize;
 
 use super::ids::{find, short};
-use super::receipts::{day, moment, said_by, stretch};
+use super::receipts::{moment, said_by, stretch};
 use super::scope::Scope;
-use super::screen::{DIM, NAME, NOTICE, Screen, TITLE, one_line, paint};
+use super::screen::{DIM, NAME, Screen, TITLE, one_line, paint};
 use super::table::Table;
 
 /// Links of one memory that are shown.
 const MOST_LINKS: usize = 200;
-/// Statements that replaced each other, followed one after the other.
-const LONGEST_CHAIN: usize = 64;
 
 #[derive(Args)]
 pub(super) struct ShowArguments {
     /// The memory's id, or a beginning or end of it
     id: String,
-}
-
-#[derive(Args)]
-pub(super) struct HistoryArguments {
-    /// The memory's id, or a beginning or end of it
-    id: String,
+    /// Show it as it was known at a point: a time, or `#1200` for after 1200 events
+    #[arg(long, value_name = "POINT")]
+    as_of: Option<Point>,
 }
 
 #[derive(Serialize)]
@@ -71,7 +56,10 @@ struct ShownLink {
 }
 
 pub(super) fn show(arguments: &ShowArguments, scope: &Scope, screen: &mut Screen) -> Result<()> {
-    let space = scope.space()?;
+    let mut space = scope.space()?;
+    if let Some(point) = arguments.as_of {
+        space = space.at(point)?;
+    }
     let id = find(&space, &scope.caller, &arguments.id)?;
     let (cube, head) = space.get(&scope.caller, &id)?;
     let around = space.neighbourhood(&scope.caller, &id, 1, MOST_LINKS)?;
@@ -188,129 +176,4 @@ fn facts(header: &Header, head: &CubeHead) -> Vec<(&'static str, String)> {
 
 fn with_reason(state: State, reason: &str) -> String {
     if reason.is_empty() { state.to_string() } else { format!("{state}: {reason}") }
-}
-
-#[derive(Serialize)]
-struct History<'a> {
-    space: &'a SpaceName,
-    cube: CubeId,
-    versions: Vec<ShownVersion<'a>>,
-    chain: Vec<Statement>,
-}
-
-#[derive(Serialize)]
-struct ShownVersion<'a> {
-    header: &'a Header,
-    text: Option<&'a str>,
-}
-
-/// One of several statements that replaced each other.
-#[derive(Serialize)]
-pub(super) struct Statement {
-    pub(super) cube: CubeId,
-    observed: Timestamp,
-    valid: Window,
-    state: State,
-    text: String,
-    place: Place,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Place {
-    Replaced,
-    This,
-    Replaces,
-}
-
-pub(super) fn history(arguments: &HistoryArguments, scope: &Scope, screen: &mut Screen) -> Result<()> {
-    let space = scope.space()?;
-    let id = find(&space, &scope.caller, &arguments.id)?;
-    let versions = space.versions(&scope.caller, &id)?;
-    let chain = chain(&space, &scope.caller, &id)?;
-    if screen.json {
-        let versions =
-            versions.iter().map(|cube| ShownVersion { header: &cube.header, text: cube.payload.as_text() }).collect();
-        return screen.object(&History { space: space.name(), cube: id, versions, chain });
-    }
-    show_versions(screen, &versions);
-    show_chain(screen, &chain);
-    Ok(())
-}
-
-/// Shows what each version says and when it is true.
-pub(super) fn show_versions(screen: &mut Screen, versions: &[Cube]) {
-    let mut table = Table::new(2).numbers("version").words("written", DIM).words("by", DIM).text("says");
-    for cube in versions {
-        let header = &cube.header;
-        let mut says = cube.payload.as_text().map_or_else(|| header.kind().to_string(), str::to_owned);
-        says.extend(stretch(&header.times.valid).map(|when| format!(" (true {when})")));
-        table.row([
-            header.version.to_string(),
-            moment(header.times.created),
-            header.origin.principal.to_string(),
-            says,
-        ]);
-    }
-    table.lines(screen.columns).into_iter().for_each(|line| screen.result(line));
-}
-
-/// Shows the statements that replaced each other, if there are several.
-pub(super) fn show_chain(screen: &mut Screen, chain: &[Statement]) {
-    if chain.len() < 2 {
-        return;
-    }
-    screen.line("");
-    screen.line(paint(DIM, "  statements that replaced each other, oldest first"));
-    let mut table = Table::new(2).words("", NOTICE).words("said", DIM).words("id", NAME).text("says");
-    for (at, statement) in chain.iter().enumerate() {
-        let holds = at + 1 == chain.len();
-        // Where an old statement ended says more than where it began.
-        let end = Window { from: None, until: statement.valid.until };
-        let standing = match (holds, stretch(&end), stretch(&statement.valid)) {
-            (false, Some(end), _) => format!("true {end}"),
-            (false, None, _) => "replaced".to_owned(),
-            (true, _, Some(when)) => format!("holds {when}"),
-            (true, _, None) => "holds".to_owned(),
-        };
-        let this = if statement.place == Place::This { "*" } else { "" };
-        table.row([
-            standing,
-            day(statement.observed),
-            format!("{}{this}", short(&statement.cube)),
-            statement.text.clone(),
-        ]);
-    }
-    table.lines(screen.columns).into_iter().for_each(|line| screen.result(line));
-}
-
-/// Follows the `supersedes` links of a memory both ways.
-pub(super) fn chain(space: &Space, caller: &Principal, id: &CubeId) -> Result<Vec<Statement>> {
-    let mut chain = Vec::new();
-    let mut seen = HashSet::from([*id]);
-    for (direction, place) in [(Direction::Forward, Place::Replaced), (Direction::Backward, Place::Replaces)] {
-        let mut open = vec![*id];
-        while let Some(at) = open.pop() {
-            let around = space.neighbourhood(caller, &at, 1, MOST_LINKS)?;
-            if at == *id && place == Place::Replaced {
-                chain.push(statement(space, caller, &at, Place::This)?);
-            }
-            for link in around.links.iter().filter(|link| link.kind == LinkKind::Supersedes) {
-                let (here, next) =
-                    if direction == Direction::Forward { (link.from, link.to) } else { (link.to, link.from) };
-                if here == at && chain.len() < LONGEST_CHAIN && seen.insert(next) {
-                    chain.push(statement(space, caller, &next, place)?);
-                    open.push(next);
-                }
-            }
-        }
-    }
-    chain.sort_by_key(|statement| (statement.place as u8, statement.observed));
-    Ok(chain)
-}
-
-fn statement(space: &Space, caller: &Principal, id: &CubeId, place: Place) -> Result<Statement> {
-    let (cube, head) = space.get(caller, id)?;
-    let (times, text) = (cube.header.times, cube.payload.as_text().unwrap_or_default().to_owned());
-    Ok(Statement { cube: *id, observed: times.observed, valid: times.valid, state: head.state, text, place })
 }

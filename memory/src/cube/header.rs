@@ -29,6 +29,9 @@ pub struct Header {
     pub tags: Vec<String>,
     /// The way from the general to this memory: task, concept, fact; or a document's headings.
     pub path: Vec<String>,
+    /// Whose data it is: a person's or a principal's name. All memories of one subject are kept under one tree of keys, so
+    /// that they can be forgotten together.
+    pub subject: String,
     /// Who and what made it.
     pub origin: Origin,
     /// When it was made, seen and true.
@@ -43,6 +46,8 @@ pub struct Header {
     pub lifecycle: Lifecycle,
     /// What it came from.
     pub chain: Chain,
+    /// Under which key the rest of it is kept.
+    pub seal: Seal,
 }
 
 impl Header {
@@ -205,6 +210,24 @@ pub struct Origin {
     pub speaker: Option<String>,
     /// Its place in the source, such as a message's id or `FILE#HEADING`.
     pub reference: Option<String>,
+    /// The system or space that it was imported from.
+    pub source: Option<Source>,
+}
+
+/// Where an imported memory comes from, as far as its bundle or file says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The system: `memos`, `mem0`, `letta`, and so on.
+    pub system: String,
+    /// The space, user or agent there.
+    pub space: Option<String>,
+    /// Its id there.
+    pub cube: Option<String>,
+    /// Its version there.
+    pub version: Option<u32>,
+    /// The key that signed the bundle, in hexadecimal digits.
+    pub signer: Option<String>,
 }
 
 /// When a memory was made, seen and true.
@@ -345,6 +368,20 @@ pub struct Chain {
     pub parent: Option<Digest>,
     /// The versions of other cubes it was made from.
     pub derived_from: Vec<VersionRef>,
+}
+
+/// Under which key a version's description and body are kept, and what names the sealed bytes.
+///
+/// The description (title, tags, path, subject, content digest, and the texts of its origin) stands with the body, not in the
+/// ledger's event, so that both are gone when their key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Seal {
+    /// The number of the key tree in the space's ring; 0 in a space that encrypts nothing.
+    pub ring: u32,
+    /// The place of the key in that tree.
+    pub slot: u64,
+    /// The digest of the sealed record.
+    pub digest: Digest,
 }
 
 /// Names one version of a cube.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -96,8 +96,24 @@ impl IdSource for SeededIds {
 }
 
 /// A SHA-256 digest: of a body, of a cube's version, or of an event.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Digest([u8; 32]);
+
+impl Serialize for Digest {
+    /// Writes the digits for people, and the bytes where only programs read.
+    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        if to.is_human_readable() { to.collect_str(self) } else { self.0.serialize(to) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        if from.is_human_readable() {
+            return String::deserialize(from)?.parse().map_err(serde::de::Error::custom);
+        }
+        Deserialize::deserialize(from).map(Self)
+    }
+}
 
 impl Digest {
     /// Digests bytes.
@@ -141,7 +157,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self> {
         let refused = || Error::invalid(format!("`{text}` is not a digest; one has 64 hexadecimal digits"));
         let mut bytes = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(refused());
         }
         for (at, byte) in bytes.iter_mut().enumerate() {

@@ -4,12 +4,15 @@
 //! they are checked: that the file is whole, and that its tensors have the names and shapes that the form promises. What
 //! the numbers mean is the engine's business.
 
+use std::borrow::Cow;
+
 use safetensors::{SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
 use super::header::coded_enum;
 use crate::error::{Error, Result};
+use crate::governance::watermark::strip;
 use crate::limits::Limits;
 
 coded_enum! {
@@ -140,9 +143,14 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// Makes a plaintext payload.
+    /// Makes a plaintext payload. Watermarks are left out, so that they do not pile up and equal texts stay equal.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { form: Form::Plaintext, body: text.into().into_bytes() }
+        let text = text.into();
+        let stripped = match strip(&text) {
+            Cow::Owned(stripped) => Some(stripped),
+            Cow::Borrowed(_) => None,
+        };
+        Self { form: Form::Plaintext, body: stripped.unwrap_or(text).into_bytes() }
     }
 
     /// Makes an activation payload from a safetensors file.
@@ -266,6 +274,20 @@ fn check_parametric(form: &Parametric, body: &[u8]) -> Result<()> {
         tensor(&file, &format!("{}.lora_B.weight", target.name), dtype, &[target.outputs, form.rank])?;
     }
     Ok(())
+}
+
+/// Returns the body of a segment of one layer, one token, two heads of four numbers each.
+#[cfg(test)]
+pub(crate) fn small_segment(token: [u8; 4]) -> Vec<u8> {
+    let part = [0; 2 * 4 * 2];
+    let view = |dtype, shape: &[usize], data| TensorView::new(dtype, shape.to_vec(), data).unwrap();
+    let half = safetensors::Dtype::F16;
+    let tensors = [
+        ("l000.k", view(half, &[1, 2, 4], part.as_slice())),
+        ("l000.v", view(half, &[1, 2, 4], part.as_slice())),
+        ("tokens", view(safetensors::Dtype::U32, &[1], token.as_slice())),
+    ];
+    safetensors::serialize(tensors, None).unwrap()
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use super::header::coded_enum;
+use crate::lifecycle::decayed;
 use crate::time::Timestamp;
 
 /// The time in which heat falls to half: one week.
-const HEAT_HALF_LIFE_MILLIS: f64 = 7.0 * 24.0 * 3600.0 * 1000.0;
+const HEAT_HALF_LIFE_MILLIS: u64 = 7 * 24 * 3600 * 1000;
 
 coded_enum! {
     /// What a use of a memory was.
@@ -53,8 +54,7 @@ impl Usage {
 
     /// Returns the exponentially decaying count of reads as of `at`.
     pub fn heat(&self, at: Timestamp) -> f32 {
-        let age = at.as_millis().saturating_sub(self.heat_at.as_millis()).max(0) as f64;
-        self.heat * (-age / HEAT_HALF_LIFE_MILLIS).exp2() as f32
+        decayed(self.heat, self.heat_at, at, HEAT_HALF_LIFE_MILLIS)
     }
 
     /// Returns the parts that [`Usage::from_parts`] takes, for a snapshot.

@@ -4,10 +4,15 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::sensitivity::SensitivityKind;
 use crate::cube::{Governance, Grant, Grantee, GroupName, Layer, PrincipalId, Rights};
 
 /// The role whose bearers may read sensitive content that is not their own.
 pub const SENSITIVE_READER: &str = "sensitive-reader";
+
+/// The role whose bearers look after all memories of a space: they erase, unfreeze, and release from legal hold what is not
+/// their own, and read nothing by that.
+pub const CUSTODIAN: &str = "custodian";
 
 /// Who acts, with what they are known to be. Whoever makes one vouches for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -47,8 +52,14 @@ pub enum Operation {
     Read,
     /// To write its next version or change its state.
     Write,
-    /// To link it, or to widen who may read it.
+    /// To link it, or to change who may use it.
     Share,
+    /// To destroy it.
+    Erase,
+    /// To let it be changed again when it is frozen.
+    Unfreeze,
+    /// To end its legal hold.
+    Release,
 }
 
 /// All that a policy looks at in a cube. Cubes for which it is the same form one access class.
@@ -62,6 +73,8 @@ pub struct AccessClass {
     pub grants: Vec<Grant>,
     /// Whether sensitive content was found in them.
     pub sensitive: bool,
+    /// Whether what is sensitive in them is not what their text shows, so that no redaction takes it out.
+    pub concealed: bool,
 }
 
 impl From<&Governance> for AccessClass {
@@ -73,26 +86,53 @@ impl From<&Governance> for AccessClass {
             owner: governance.owner.clone(),
             grants,
             sensitive: !governance.sensitivity.is_empty(),
+            concealed: governance.sensitivity.contains(&SensitivityKind::Concealed),
         }
     }
+}
+
+/// How far something may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Not at all; to a reader it is not there.
+    Denied,
+    /// It may be read without what is sensitive in it. Nothing else can be done redacted.
+    Redacted,
+    /// As it is.
+    Full,
 }
 
 /// What a policy decided and by which rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Decision {
-    /// Whether it may be done.
-    pub allowed: bool,
+    /// How far it may be done.
+    pub access: Access,
     /// The rule, in words.
     pub rule: &'static str,
 }
 
 impl Decision {
     const fn allow(rule: &'static str) -> Self {
-        Self { allowed: true, rule }
+        Self { access: Access::Full, rule }
     }
 
-    const fn deny(rule: &'static str) -> Self {
-        Self { allowed: false, rule }
+    pub(crate) const fn deny(rule: &'static str) -> Self {
+        Self { access: Access::Denied, rule }
+    }
+
+    const fn redact(rule: &'static str) -> Self {
+        Self { access: Access::Redacted, rule }
+    }
+
+    /// Returns whether it may be done as it is. Whoever works on what is really there asks this.
+    pub fn allowed(&self) -> bool {
+        self.access == Access::Full
+    }
+
+    /// Returns whether it may be seen, be it redacted. Whoever asks this must show no more than [`Access`] says.
+    pub fn shows(&self) -> bool {
+        self.access != Access::Denied
     }
 }
 
@@ -103,12 +143,21 @@ pub trait Policy: Send + Sync {
 }
 
 /// The rules of the three layers: the owner may do all; members read what is shared with their group; everyone reads
-/// what is global; grants add to that; sensitive content of others takes a grant or the role [`SENSITIVE_READER`].
+/// what is global; grants add to that; sensitive content of others is redacted, but for a grant or the role
+/// [`SENSITIVE_READER`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LayerPolicy;
 
 impl Policy for LayerPolicy {
     fn decide(&self, principal: &Principal, operation: Operation, class: &AccessClass) -> Decision {
+        if matches!(operation, Operation::Erase | Operation::Unfreeze | Operation::Release)
+            && principal.roles.contains(CUSTODIAN)
+        {
+            return Decision::allow("a custodian may");
+        }
+        if operation == Operation::Release {
+            return Decision::deny("only a custodian ends a legal hold");
+        }
         if class.owner == principal.id {
             return Decision::allow("the owner may");
         }
@@ -125,7 +174,10 @@ impl Policy for LayerPolicy {
             Layer::Global => "it is global",
         };
         if class.sensitive && !principal.roles.contains(SENSITIVE_READER) {
-            return Decision::deny("it is sensitive");
+            return match class.concealed {
+                true => Decision::deny("it is sensitive"),
+                false => Decision::redact("it is sensitive, so it is redacted"),
+            };
         }
         Decision::allow(readable)
     }
@@ -143,6 +195,7 @@ fn gives(rights: Rights, operation: Operation) -> bool {
         Operation::Read => rights.read,
         Operation::Write => rights.write,
         Operation::Share => rights.share,
+        Operation::Erase | Operation::Unfreeze | Operation::Release => false,
     }
 }
 
@@ -152,13 +205,15 @@ mod tests {
 
     #[test]
     fn layers_and_grants_decide() {
+        use Access::{Denied, Full, Redacted};
         use Operation::{Read, Share, Write};
         let name = |text: &str| text.parse::<PrincipalId>().unwrap();
         let kitchen: GroupName = "kitchen".parse().unwrap();
         let (owner, stranger) = (Principal::new(name("ada")), Principal::new(name("bo")));
         let member = stranger.clone().in_group(kitchen.clone());
         let trusted = member.clone().with_role(SENSITIVE_READER);
-        let class = |layer, sensitive| AccessClass { layer, owner: name("ada"), grants: vec![], sensitive };
+        let class =
+            |layer, sensitive| AccessClass { layer, owner: name("ada"), grants: vec![], sensitive, concealed: false };
         let shared = Layer::Shared(kitchen.clone());
         let rights = Rights { read: true, write: true, share: false };
         let granted = AccessClass {
@@ -166,23 +221,24 @@ mod tests {
             ..class(Layer::Private, true)
         };
         for (principal, operation, class, expect) in [
-            (&owner, Share, class(Layer::Private, true), true),
-            (&stranger, Read, class(Layer::Private, false), false),
-            (&stranger, Read, class(Layer::Global, false), true),
-            (&stranger, Read, class(Layer::Global, true), false),
-            (&stranger, Write, class(Layer::Global, false), false),
-            (&stranger, Read, class(shared.clone(), false), false),
-            (&member, Read, class(shared.clone(), false), true),
-            (&member, Write, class(shared.clone(), false), false),
-            (&member, Read, class(shared.clone(), true), false),
-            (&trusted, Read, class(shared.clone(), true), true),
-            (&trusted, Read, class(Layer::Private, true), false),
-            (&stranger, Read, granted.clone(), true),
-            (&stranger, Write, granted.clone(), true),
-            (&stranger, Share, granted, false),
+            (&owner, Share, class(Layer::Private, true), Full),
+            (&stranger, Read, class(Layer::Private, false), Denied),
+            (&stranger, Read, class(Layer::Global, false), Full),
+            (&stranger, Read, class(Layer::Global, true), Redacted),
+            (&stranger, Read, AccessClass { concealed: true, ..class(Layer::Global, true) }, Denied),
+            (&stranger, Write, class(Layer::Global, false), Denied),
+            (&stranger, Read, class(shared.clone(), false), Denied),
+            (&member, Read, class(shared.clone(), false), Full),
+            (&member, Write, class(shared.clone(), false), Denied),
+            (&member, Read, class(shared.clone(), true), Redacted),
+            (&trusted, Read, class(shared.clone(), true), Full),
+            (&trusted, Read, class(Layer::Private, true), Denied),
+            (&stranger, Read, granted.clone(), Full),
+            (&stranger, Write, granted.clone(), Full),
+            (&stranger, Share, granted, Denied),
         ] {
             assert_eq!(
-                LayerPolicy.decide(principal, operation, &class).allowed,
+                LayerPolicy.decide(principal, operation, &class).access,
                 expect,
                 "{principal:?} {operation:?} {class:?}"
             );

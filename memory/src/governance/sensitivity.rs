@@ -47,6 +47,8 @@ coded_enum! {
         NationalId = 5 "national_id",
         /// An address of a machine on the internet.
         IpAddress = 6 "ip_address",
+        /// Something that its writer says is there and that no text shows. It cannot be redacted, so the whole is hidden.
+        Concealed = 7 "concealed",
     }
 }
 
@@ -61,6 +63,7 @@ impl SensitivityKind {
             Self::Secret => "[secret]",
             Self::NationalId => "[national id]",
             Self::IpAddress => "[ip address]",
+            Self::Concealed => "[concealed]",
         }
     }
 }

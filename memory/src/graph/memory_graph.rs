@@ -92,6 +92,16 @@ impl MemoryGraph {
         found.is_some_and(|edge| self.graph.remove_edge(edge).is_some())
     }
 
+    /// Takes all links of a slot away.
+    pub fn isolate(&mut self, slot: Slot) {
+        let node = NodeIndex::new(slot as usize);
+        for walk in [Walk::Outgoing, Walk::Incoming] {
+            while let Some(edge) = self.graph.first_edge(node, walk) {
+                self.graph.remove_edge(edge);
+            }
+        }
+    }
+
     /// Returns whether there is such a link.
     pub fn contains(&self, from: Slot, kind: LinkKind, to: Slot) -> bool {
         self.graph

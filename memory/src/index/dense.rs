@@ -47,6 +47,13 @@ impl DenseRows {
         self.scales.len()
     }
 
+    /// Returns the numbers of a row and their scale.
+    pub(super) fn row(&self, slot: Slot) -> (&[u8], f32) {
+        let (row, width) = (slot as usize, self.dimensions);
+        let values = self.values.get(row * width..(row + 1) * width).unwrap_or_default();
+        (values, self.scales.get(row).copied().unwrap_or_default())
+    }
+
     /// Puts a vector into its row; a vector of zeros empties it.
     pub(super) fn put(&mut self, slot: Slot, vector: &QuantizedVector) {
         let (row, width) = (slot as usize, self.dimensions);

@@ -60,6 +60,26 @@ impl EmbeddedIndex {
         }
     }
 
+    /// Returns the first of so many slots that holds something else here than there, and what.
+    pub(crate) fn differs(&self, other: &Self, slots: Slot) -> Option<(Slot, &'static str)> {
+        let facets = |index: &Self, slot: Slot| index.facets.get(slot as usize).copied().flatten();
+        if let Some(slot) = (0..slots).find(|slot| facets(self, *slot) != facets(other, *slot)) {
+            return Some((slot, "facets"));
+        }
+        let row = |index: &Self, slot: Slot| {
+            facets(index, slot).map(|_| index.dense.row(slot)) == facets(other, slot).map(|_| other.dense.row(slot))
+        };
+        if let Some(slot) = (0..slots).find(|slot| !row(self, *slot)) {
+            return Some((slot, "vector"));
+        }
+        self.lexical.differs(&other.lexical, slots).map(|slot| (slot, "words"))
+    }
+
+    /// Forgets the words that no cube has any more.
+    pub(crate) fn forget_unused_words(&mut self) {
+        self.lexical.forget_unused();
+    }
+
     pub(crate) fn to_flat(&self) -> FlatIndex {
         FlatIndex { dense: self.dense.clone(), terms: self.lexical.to_flat(), facets: self.facets.clone() }
     }

@@ -2,7 +2,7 @@
 
 use super::document::Facets;
 use crate::cube::SemanticType;
-use crate::time::Window;
+use crate::time::{Timestamp, Window};
 
 /// The number of an access class: all cubes of a space that the same principals may read.
 pub type ClassId = u32;
@@ -55,6 +55,8 @@ pub struct Filter {
     pub required_terms: Vec<String>,
     /// When a candidate was said or seen, or was true.
     pub window: Window,
+    /// A time at which a candidate must be true, whenever it was said.
+    pub true_at: Option<Timestamp>,
     /// Whether archived cubes are candidates too.
     pub archived: bool,
 }
@@ -67,12 +69,13 @@ impl Filter {
 
     /// Returns whether more than the gate is asked for, required terms aside.
     pub(super) fn narrows(&self) -> bool {
-        !self.semantic.is_empty() || !self.window.is_always()
+        !self.semantic.is_empty() || !self.window.is_always() || self.true_at.is_some()
     }
 
     /// Returns whether a cube with these facets is what was asked for, required terms aside.
     pub(super) fn accepts(&self, facets: &Facets) -> bool {
         (self.semantic.is_empty() || self.semantic.contains(&facets.semantic))
+            && self.true_at.is_none_or(|at| facets.valid.contains(at))
             && (self.window.is_always()
                 || self.window.contains(facets.observed)
                 || (!facets.valid.is_always() && self.window.overlaps(&facets.valid)))

@@ -124,6 +124,12 @@ impl InvertedIndex {
         self.terms.put(slot, &[]);
     }
 
+    /// Forgets the words that no slot has any more. A word of an erased text must not outlive it.
+    pub(super) fn forget_unused(&mut self) {
+        let postings = &self.postings;
+        self.ids.retain(|_, id| postings.get(*id as usize).is_some_and(|postings| !postings.is_empty()));
+    }
+
     /// Returns the slots that have all of the terms, or none when one of them is unknown.
     pub(super) fn with_all(&self, terms: &[String]) -> Vec<Slot> {
         let mut lists: Vec<&[Posting]> = Vec::with_capacity(terms.len());
@@ -217,19 +223,45 @@ impl InvertedIndex {
 
     /// Returns all that must be stored, flat.
     pub(super) fn to_flat(&self) -> FlatTerms {
-        let mut terms = vec![String::new(); self.ids.len()];
-        for (term, &id) in &self.ids {
-            if let Some(place) = terms.get_mut(id as usize) {
-                *place = term.to_string();
+        // Words that nothing has are left out, so the others get new numbers, in the same order.
+        let mut used: Vec<(TermId, &str)> = self.ids.iter().map(|(term, id)| (*id, &**term)).collect();
+        used.retain(|(id, _)| self.postings.get(*id as usize).is_some_and(|postings| !postings.is_empty()));
+        used.sort_unstable_by_key(|(id, _)| *id);
+        let mut numbers = vec![0; self.postings.len()];
+        for (number, (id, _)) in (0..).zip(&used) {
+            if let Some(place) = numbers.get_mut(*id as usize) {
+                *place = number;
             }
         }
+        let terms = used.into_iter().map(|(_, term)| term.to_owned()).collect();
         let mut flat = FlatTerms { terms, ..FlatTerms::default() };
         for (slot, length) in (0..).zip(&self.lengths) {
             let held = self.terms.get(slot);
             flat.lengths.push((held.len() as u32, *length));
-            flat.pairs.extend_from_slice(held);
+            let number = |id: TermId| numbers.get(id as usize).copied().unwrap_or_default();
+            flat.pairs.extend(held.iter().map(|(id, count)| (number(*id), *count)));
         }
         flat
+    }
+
+    /// Returns the first slot that has other terms here than there. Terms are numbered as they come in, so they are compared by
+    /// their names.
+    pub(super) fn differs(&self, other: &Self, slots: Slot) -> Option<Slot> {
+        let mut numbers = vec![None; self.postings.len()];
+        for (term, id) in &self.ids {
+            if let Some(place) = numbers.get_mut(*id as usize) {
+                *place = other.ids.get(term).copied();
+            }
+        }
+        let same = |slot: &Slot| {
+            let held = self.terms.get(*slot).iter();
+            let mut held: Vec<(Option<TermId>, u16)> =
+                held.map(|(id, count)| (numbers.get(*id as usize).copied().flatten(), *count)).collect();
+            held.sort_unstable();
+            let there = other.terms.get(*slot).iter().map(|(id, count)| (Some(*id), *count));
+            held.iter().copied().eq(there) && self.length(*slot) == other.length(*slot)
+        };
+        (0..slots).find(|slot| !same(slot))
     }
 
     /// Puts together what [`InvertedIndex::to_flat`] took apart, or none when it does not fit together.

@@ -55,7 +55,7 @@ pub(crate) struct PieceIndex {
 }
 
 /// What is kept of one cube besides its pieces.
-#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 struct SlotMarks {
     class: ClassId,
     marks: TextMarks,
@@ -115,6 +115,13 @@ impl PieceIndex {
         if let Some(size) = self.class_sizes.get_mut(class as usize) {
             *size = size.saturating_sub(1);
         }
+    }
+
+    /// Returns the first of so many slots that has other pieces or marks here than there.
+    pub(crate) fn differs(&self, other: &Self, slots: Slot) -> Option<Slot> {
+        let same =
+            |slot: &Slot| self.slot(*slot) == other.slot(*slot) && self.pieces.get(*slot) == other.pieces.get(*slot);
+        (0..slots).find(|slot| !same(slot))
     }
 
     /// Returns what the text of a cube shows at a glance.
@@ -196,15 +203,18 @@ impl PieceIndex {
         FlatPieces(slots.map(|(marks, slot)| Some(((*marks)?, self.pieces.get(slot).to_vec()))).collect())
     }
 
-    /// Makes the index of what was stored.
-    pub(crate) fn from_flat(flat: FlatPieces) -> Self {
+    /// Makes the index of what was stored, or returns none when it names a class of more than `classes`.
+    pub(crate) fn from_flat(flat: FlatPieces, classes: usize) -> Option<Self> {
         let mut index = Self::default();
         for (slot, kept) in flat.0.into_iter().enumerate() {
             if let Some((SlotMarks { class, marks }, pieces)) = kept {
+                if class as usize >= classes {
+                    return None;
+                }
                 index.put(slot as Slot, class, marks, pieces);
             }
         }
-        index
+        Some(index)
     }
 }
 
@@ -264,7 +274,7 @@ mod tests {
 
         index.put(0, 1, TextMarks::default(), meaning.pieces("the boat"));
         assert_eq!(index.rarities(&question, &classes)[&question[0]], rarity(0, 2));
-        let again = PieceIndex::from_flat(index.to_flat());
+        let again = PieceIndex::from_flat(index.to_flat(), 2).unwrap();
         assert_eq!(
             again.rarities(&question, &ClassSet::from_iter([0, 1])),
             index.rarities(&question, &ClassSet::from_iter([0, 1]))

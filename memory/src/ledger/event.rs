@@ -33,7 +33,8 @@ pub enum Change {
         /// The embedder of its index.
         embedder: EmbedderId,
     },
-    /// A cube got its first or its next version. The body stands beside the event.
+    /// A cube got its first or its next version. Its description and body stand beside the event, in its record; the
+    /// description is empty when they were erased.
     CubeStored(Box<Header>),
     /// Two cubes were linked.
     Linked(Link),
@@ -53,6 +54,29 @@ pub enum Change {
         /// The embedder of the index from now on.
         embedder: EmbedderId,
     },
-    /// Cubes were used.
+    /// Cubes were used. One that was never used before is activated by its first reading.
     CubesUsed(Vec<(CubeId, UseSignal)>),
+    /// The space began as a fork; always the first event that is its own. All events before it are those of its origin.
+    SpaceForked {
+        /// The fork's name.
+        name: SpaceName,
+        /// The space that it was forked from.
+        origin: SpaceName,
+    },
+    /// A frozen cube may be changed again.
+    Unfrozen {
+        /// The cube.
+        cube: CubeId,
+        /// Why.
+        reason: String,
+    },
+    /// Cubes were erased: their records are gone, and so are the keys of them.
+    Erased {
+        /// The cubes.
+        cubes: Vec<CubeId>,
+        /// The number of the subject all of whose memories were erased, when a subject was.
+        subject: Option<u32>,
+        /// Why.
+        reason: String,
+    },
 }

@@ -1,25 +1,30 @@
-//! The ledger's storage: one redb file for events, small bodies and vectors, and a folder for large bodies.
+//! The ledger's storage: one redb file for events, records, vectors and the tree, and a folder for large bodies.
 //!
 //! redb gives transactions that are whole or absent after a crash and checksums below them; the hash chain above makes
 //! sure that what is read is what was written. There is one writer: [`Ledger::append`] takes `&mut self`, readers use
 //! a snapshot of their own and never wait for it.
+//!
+//! A fork's ledger holds only what happened since. What came before is read from its origin's.
 
+mod backend;
 mod opening;
 mod reading;
 
-use std::fs;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use redb::TableDefinition;
 
-use self::opening::{Store, disk_error, guarded, open_store, read_error, store_error};
+use self::opening::{Opened, disk_error, guarded, open_store, read_error, store_error};
+use super::merkle::Frontier;
+use super::record::Record;
 use super::wire::{encode_event, event_digest};
 use super::{Change, Event};
-use crate::cube::{Digest, PrincipalId};
+use crate::cube::{Digest, PrincipalId, SpaceName};
+use crate::disk::Disk;
 use crate::embed::EmbedderId;
 use crate::error::{Error, Result};
+use crate::keys::KeyRing;
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
@@ -27,8 +32,9 @@ pub use self::reading::{LedgerReader, LedgerReaders};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
-const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bodies");
+const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
 const VECTORS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("vectors");
+const TREE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("tree");
 
 /// Key of `meta`: the version of these tables, as four little-endian bytes.
 const META_FORMAT: &str = "format";
@@ -36,13 +42,14 @@ const META_FORMAT: &str = "format";
 const META_HEAD: &str = "head";
 /// Key of `meta`: the embedder that made the vectors.
 const META_EMBEDDER: &str = "embedder";
+/// Key of `meta`: one byte, 1 when the records are encrypted.
+const META_SEALED: &str = "sealed";
+/// Key of `meta`: the events up to and including the last erasure, as eight little-endian bytes.
+const META_ERASED: &str = "erased";
+/// Key of `meta` of a fork: where it left its origin.
+const META_FORK: &str = "fork";
 
 const BODIES_FOLDER: &str = "bodies";
-
-/// The first byte of a row of `bodies`: the body follows.
-const BODY_INLINE: u8 = 0;
-/// The first byte of a row of `bodies`: the body is a file named by its digest.
-const BODY_IN_FILE: u8 = 1;
 
 /// Where a ledger ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -51,6 +58,42 @@ pub struct LedgerHead {
     pub events: u64,
     /// The digest of the last event; zeros when there is none.
     pub digest: Digest,
+}
+
+impl LedgerHead {
+    /// Where a ledger without events ends.
+    pub const EMPTY: Self = Self { events: 0, digest: Digest::from_bytes([0; 32]) };
+}
+
+/// Where a fork left its origin.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ForkPoint {
+    /// The space that it was forked from.
+    pub origin: SpaceName,
+    /// The events that it shares with it.
+    pub events: u64,
+    /// The digest of the last of them.
+    pub digest: Digest,
+}
+
+/// What a ledger works with.
+#[derive(Clone)]
+pub struct LedgerOptions {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// Whether the records of a ledger that begins are encrypted.
+    pub sealed: bool,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// What is known of a ledger when the keys of its records are needed. Its file is held by then, so nobody else has them open.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// Whether its records are encrypted.
+    pub sealed: bool,
+    /// Whether it has no event of its own yet.
+    pub is_new: bool,
 }
 
 /// An event on its way in. Its place in the chain is given when it is written.
@@ -62,32 +105,128 @@ pub struct NewEvent {
     pub principal: PrincipalId,
     /// What happens.
     pub change: Change,
-    /// The body that the event stores.
-    pub body: Option<Vec<u8>>,
-    /// The embedding of the body, as the index keeps it.
+    /// The record of the version that the event stores.
+    pub record: Option<Record>,
+    /// The vector's row.
     pub vector: Option<Vec<u8>>,
+    /// Events whose records and vectors the event takes away, with the names of their files.
+    pub gone: Vec<(u64, Digest)>,
+}
+
+impl NewEvent {
+    /// Makes an event that stores nothing beside itself.
+    pub fn bare(at: Timestamp, principal: PrincipalId, change: Change) -> Self {
+        Self { at, principal, change, record: None, vector: None, gone: Vec::new() }
+    }
 }
 
 /// The record of every event in a space.
 #[derive(Debug)]
 pub struct Ledger {
-    store: Arc<Store>,
-    folder: PathBuf,
+    readers: LedgerReaders,
     head: LedgerHead,
-    inline_body_bytes: usize,
+    /// When the last event was written.
+    last_at: Timestamp,
+    frontier: Frontier,
 }
 
 impl Ledger {
-    /// Opens the ledger in `folder`, or begins one there.
+    /// Opens the ledger in `folder`, or begins one there. `ring` opens the keys of its records, `origin` the ledger that a fork was
+    /// made from.
     ///
     /// # Errors
-    /// `Busy` when another program has it open, `Corrupt` when its file fails its checks, `Invalid` when it was written
-    /// by a newer program, `Unavailable` when the disk fails.
-    pub fn open(folder: &Path, limits: &Limits) -> Result<Self> {
+    /// `Busy` when another program has it open, `Corrupt` when its file fails its checks, `Denied` when it is encrypted
+    /// and there is no key, `Invalid` when it was written by a newer program, `Unavailable` when the disk fails.
+    pub fn open(
+        folder: &Path,
+        options: LedgerOptions,
+        ring: impl FnOnce(Found) -> Result<Arc<KeyRing>>,
+        origin: impl FnOnce(&SpaceName) -> Result<LedgerReaders>,
+    ) -> Result<Self> {
+        Self::open_or_begin(folder, options, None, ring, origin)
+    }
+
+    /// Begins the ledger of a fork in `folder`.
+    ///
+    /// # Errors
+    /// `Conflict` when there is one already; else as [`Ledger::open`].
+    pub fn fork(
+        folder: &Path,
+        options: LedgerOptions,
+        fork: ForkPoint,
+        ring: impl FnOnce(Found) -> Result<Arc<KeyRing>>,
+        origin: LedgerReaders,
+    ) -> Result<Self> {
+        if Self::is_there(folder, &*options.disk) {
+            return Err(Error::conflict(format!("there is a ledger in `{}` already", folder.display())));
+        }
+        Self::open_or_begin(folder, options, Some(&fork), ring, |_| Ok(origin))
+    }
+
+    /// Holds the ledger in `folder`, so that nobody else opens it, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub(crate) fn hold(folder: &Path, options: &LedgerOptions) -> Result<impl Drop + use<>> {
+        let LedgerOptions { disk, sealed, limits } = options;
         let bodies = folder.join(BODIES_FOLDER);
-        fs::create_dir_all(&bodies).map_err(|e| disk_error(&bodies, e))?;
-        let (store, head) = open_store(folder, &bodies, limits)?;
-        Ok(Self { store: Arc::new(store), folder: bodies, head, inline_body_bytes: limits.inline_body_bytes })
+        let begin = opening::Begin { folder, bodies: &bodies, sealed: *sealed, fork: None };
+        Ok(open_store(disk, &begin, limits)?.store)
+    }
+
+    /// Returns where the ledger in `folder` left its origin; none when it is no fork. The ledger must not be open.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub(crate) fn fork_of(folder: &Path, options: &LedgerOptions) -> Result<Option<ForkPoint>> {
+        let LedgerOptions { disk, sealed, limits } = options;
+        let bodies = folder.join(BODIES_FOLDER);
+        let begin = opening::Begin { folder, bodies: &bodies, sealed: *sealed, fork: None };
+        Ok(open_store(disk, &begin, limits)?.fork)
+    }
+
+    /// Returns whether there is a ledger in `folder`.
+    pub(crate) fn is_there(folder: &Path, disk: &dyn Disk) -> bool {
+        disk.exists(&folder.join(opening::STORE_FILE))
+    }
+
+    fn open_or_begin(
+        folder: &Path,
+        options: LedgerOptions,
+        fork: Option<&ForkPoint>,
+        ring: impl FnOnce(Found) -> Result<Arc<KeyRing>>,
+        origin: impl FnOnce(&SpaceName) -> Result<LedgerReaders>,
+    ) -> Result<Self> {
+        let LedgerOptions { disk, sealed, limits } = options;
+        let bodies = folder.join(BODIES_FOLDER);
+        disk.make_folder(&bodies).map_err(|e| disk_error(&bodies, e))?;
+        let begin = opening::Begin { folder, bodies: &bodies, sealed, fork };
+        let Opened { store, head, sealed, fork } = open_store(&disk, &begin, &limits)?;
+        let is_new = head.events == fork.as_ref().map_or(0, |fork| fork.events);
+        let ring = ring(Found { sealed, is_new })?;
+        let base =
+            fork.map(|fork| Ok::<_, Error>(reading::Base { readers: origin(&fork.origin)?, fork })).transpose()?;
+        let readers = LedgerReaders {
+            store: Arc::new(store),
+            folder: bodies,
+            disk,
+            ring,
+            base: base.map(Arc::new),
+            inline_body_bytes: limits.inline_body_bytes,
+        };
+        let reader = readers.reader()?;
+        if let Some(base) = &readers.base
+            && base.fork.events > 0
+            && reader.digest(base.fork.events - 1)? != base.fork.digest
+        {
+            return Err(Error::corrupt(format!("its origin `{}` is not the one that it left", base.fork.origin)));
+        }
+        let frontier = Frontier::restore(head.events, &reader)?;
+        let last_at = match head.events {
+            0 => Timestamp::from_millis(i64::MIN),
+            events => reader.written_at(events - 1)?,
+        };
+        Ok(Self { readers, head, last_at, frontier })
     }
 
     /// Returns where the ledger ends.
@@ -95,7 +234,19 @@ impl Ledger {
         self.head
     }
 
+    /// Returns where a fork left its origin.
+    pub fn fork_point(&self) -> Option<&ForkPoint> {
+        self.readers.fork_point()
+    }
+
+    /// Returns the root of the Merkle tree over all events (RFC 6962).
+    pub fn root(&self) -> Digest {
+        self.frontier.root()
+    }
+
     /// Writes the events behind the last one, all or none, and returns when they are durable.
+    ///
+    /// An event is never older than the one before it: where a clock went back, it stands at the time of that one.
     ///
     /// # Errors
     /// `Unavailable` when the disk fails; then nothing was written.
@@ -108,55 +259,74 @@ impl Ledger {
     /// # Errors
     /// `Unavailable` when the disk fails; then nothing was written.
     pub fn append_with_vectors(&mut self, events: Vec<NewEvent>, vectors: Vec<(u64, Vec<u8>)>) -> Result<Vec<Event>> {
-        let (head, written) = guarded(|| self.write(events, vectors))?;
+        let mut frontier = self.frontier.clone();
+        let gone: Vec<Digest> = events.iter().flat_map(|new| &new.gone).map(|(_, file)| *file).collect();
+        let (head, written) = guarded(|| self.write(&mut frontier, events, vectors))?;
         self.head = head;
+        self.frontier = frontier;
+        self.last_at = written.last().map_or(self.last_at, |event| event.at);
+        self.remove_files(gone);
         Ok(written)
     }
 
-    fn write(&self, events: Vec<NewEvent>, vectors: Vec<(u64, Vec<u8>)>) -> Result<(LedgerHead, Vec<Event>)> {
+    fn write(
+        &self,
+        frontier: &mut Frontier,
+        events: Vec<NewEvent>,
+        vectors: Vec<(u64, Vec<u8>)>,
+    ) -> Result<(LedgerHead, Vec<Event>)> {
         let mut head = self.head;
+        let mut last_at = self.last_at;
         let mut written = Vec::with_capacity(events.len());
-        for body in events.iter().filter_map(|new| new.body.as_ref()).filter(|body| body.len() > self.inline_body_bytes)
-        {
-            self.write_body_file(body)?;
+        for (name, body) in events.iter().filter_map(|new| new.record.as_ref()?.file.as_ref()) {
+            self.write_body_file(name, body)?;
         }
-        let transaction = self.store.write()?;
+        let transaction = self.readers.store.write()?;
         {
             let mut event_rows = transaction.open_table(EVENTS).map_err(store_error)?;
-            let mut body_rows = transaction.open_table(BODIES).map_err(store_error)?;
+            let mut record_rows = transaction.open_table(RECORDS).map_err(store_error)?;
             let mut vector_rows = transaction.open_table(VECTORS).map_err(store_error)?;
-            let mut row = Vec::new();
+            let mut tree_rows = transaction.open_table(TREE).map_err(store_error)?;
+            let mut meta = transaction.open_table(META).map_err(store_error)?;
+            let mut failed = None;
             for new in events {
-                let NewEvent { at, principal, change, body, vector } = new;
-                let event = Event { sequence: head.events, at, principal, previous: head.digest, change };
+                let NewEvent { at, principal, change, record, vector, gone } = new;
+                last_at = last_at.max(at);
+                let event = Event { sequence: head.events, at: last_at, principal, previous: head.digest, change };
                 let bytes = encode_event(&event)?;
                 event_rows.insert(event.sequence, bytes.as_slice()).map_err(store_error)?;
-                if let Some(body) = body {
-                    row.clear();
-                    if body.len() > self.inline_body_bytes {
-                        row.push(BODY_IN_FILE);
-                    } else {
-                        row.push(BODY_INLINE);
-                        row.extend_from_slice(&body);
-                    }
-                    body_rows.insert(event.sequence, row.as_slice()).map_err(store_error)?;
+                if let Some(record) = record {
+                    record_rows.insert(event.sequence, record.row.as_slice()).map_err(store_error)?;
                 }
                 if let Some(vector) = vector {
-                    vector_rows.insert(event.sequence, with_checksum(vector).as_slice()).map_err(store_error)?;
+                    vector_rows.insert(event.sequence, vector.as_slice()).map_err(store_error)?;
+                }
+                for (sequence, _) in gone {
+                    record_rows.remove(sequence).map_err(store_error)?;
+                    vector_rows.remove(sequence).map_err(store_error)?;
                 }
                 head = LedgerHead { events: head.events + 1, digest: event_digest(&bytes) };
+                frontier.push(head.digest, &mut |key, digest| {
+                    if let Err(error) = tree_rows.insert(key.to_number(), digest.as_bytes().as_slice()) {
+                        failed = Some(error);
+                    }
+                })?;
+                match &event.change {
+                    Change::SpaceCreated { embedder, .. } | Change::EmbedderChanged { embedder } => {
+                        meta.insert(META_EMBEDDER, embedder.as_str().as_bytes()).map_err(store_error)?;
+                    }
+                    Change::Erased { .. } => {
+                        meta.insert(META_ERASED, head.events.to_le_bytes().as_slice()).map_err(store_error)?;
+                    }
+                    _ => {}
+                }
                 written.push(event);
             }
-            for (sequence, vector) in vectors {
-                vector_rows.insert(sequence, with_checksum(vector).as_slice()).map_err(store_error)?;
+            if let Some(error) = failed {
+                return Err(read_error(error));
             }
-            let mut meta = transaction.open_table(META).map_err(store_error)?;
-            let embedder = written.iter().rev().find_map(|event| match &event.change {
-                Change::SpaceCreated { embedder, .. } | Change::EmbedderChanged { embedder } => Some(embedder),
-                _ => None,
-            });
-            if let Some(embedder) = embedder {
-                meta.insert(META_EMBEDDER, embedder.as_str().as_bytes()).map_err(store_error)?;
+            for (sequence, vector) in vectors {
+                vector_rows.insert(sequence, vector.as_slice()).map_err(store_error)?;
             }
             meta.insert(META_HEAD, head.digest.as_bytes().as_slice()).map_err(store_error)?;
         }
@@ -169,55 +339,41 @@ impl Ledger {
     /// # Errors
     /// `Corrupt` when the ledger does not name one.
     pub fn embedder(&self) -> Result<EmbedderId> {
-        guarded(|| {
-            let transaction = self.store.read()?;
-            let meta = transaction.open_table(META).map_err(store_error)?;
-            let row = meta.get(META_EMBEDDER).map_err(read_error)?;
-            let name = row.as_ref().and_then(|row| std::str::from_utf8(row.value()).ok()?.parse().ok());
-            name.ok_or_else(|| Error::corrupt("the ledger does not name its embedder"))
-        })
+        self.readers.embedder()
+    }
+
+    /// Returns the events up to and including the last erasure of this ledger's own.
+    ///
+    /// # Errors
+    /// `Corrupt` when it cannot be read.
+    pub fn erased_through(&self) -> Result<u64> {
+        self.readers.erased_through()
+    }
+
+    /// Returns the keys of its records.
+    pub(crate) fn ring(&self) -> Arc<KeyRing> {
+        self.readers.ring().clone()
     }
 
     /// Returns what readers open the ledger by. They never wait for the writer.
     pub fn readers(&self) -> LedgerReaders {
-        LedgerReaders { store: self.store.clone(), folder: self.folder.clone() }
+        self.readers.clone()
     }
 
     /// Writes a large body to its file, durable before any event names it. A file that no event names is harmless.
-    fn write_body_file(&self, body: &[u8]) -> Result<()> {
-        let file = self.folder.join(Digest::of(body).to_string());
-        let partial = file.with_extension("partial");
-        let write = || {
-            // What is there may be damaged by now, and it is about to be promised anew.
-            if !holds(&file, body) {
-                let mut out = fs::File::create(&partial)?;
-                out.write_all(body)?;
-                out.sync_all()?;
-                fs::rename(&partial, &file)?;
-            }
-            fs::File::open(&self.folder)?.sync_all()
-        };
-        write().map_err(|e| disk_error(&file, e))
+    fn write_body_file(&self, name: &Digest, body: &[u8]) -> Result<()> {
+        let file = self.readers.folder.join(name.to_string());
+        self.readers.disk.replace(&file, &[body]).map_err(|e| disk_error(&file, e))
     }
-}
 
-/// A vector has no digest in the chain, as it can be made again, so it brings its own check.
-fn with_checksum(mut vector: Vec<u8>) -> Vec<u8> {
-    vector.extend(crc32fast::hash(&vector).to_le_bytes());
-    vector
-}
-
-/// Returns whether the file holds just these bytes.
-fn holds(file: &Path, body: &[u8]) -> bool {
-    let Ok(mut input) = fs::File::open(file) else { return false };
-    let mut rest = body;
-    let mut chunk = vec![0; 64 * 1024];
-    while let Ok(count) = input.read(&mut chunk) {
-        match (count, chunk.get(..count).and_then(|read| rest.strip_prefix(read))) {
-            (0, _) => return rest.is_empty(),
-            (_, Some(after)) => rest = after,
-            (_, None) => return false,
+    /// Removes the files of erased bodies. One that stays cannot be read any more, as its key is gone, and is removed when the
+    /// erasure is finished at the next opening.
+    pub(crate) fn remove_files(&self, names: impl IntoIterator<Item = Digest>) {
+        for name in names {
+            let file = self.readers.folder.join(name.to_string());
+            if self.readers.disk.exists(&file) {
+                let _ = self.readers.disk.remove(&file);
+            }
         }
     }
-    false
 }

@@ -1,5 +1,9 @@
 //! Events as bytes: a version byte, then the fields in postcard's encoding.
 //!
+//! A cube's header stands in two places. What the chain must keep for ever (ids, times, owner, rights, lineage) is in the
+//! event; what describes the memory (title, tags, speaker, the digest of its body, ...) is in the record beside it, so that it
+//! can be sealed, and erased with the body.
+//!
 //! These structs are the format. They are never changed once released; a new version gets structs and a version byte of
 //! its own, and this room goes on reading the old ones.
 
@@ -10,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{Change, Event};
 use crate::cube::{
     Activation, Chain, CubeId, Digest, Dtype, Fingerprint, Form, Governance, Grant, Grantee, Header, Layer, LayerShape,
-    Lifecycle, Lifespan, ModelFingerprint, Origin, OriginKind, Parametric, Priority, Rights, SemanticType, State,
-    TargetShape, Times, UseSignal, VersionRef,
+    Lifecycle, Lifespan, ModelFingerprint, Origin, OriginKind, Parametric, Priority, Rights, Seal, SemanticType,
+    Source, State, TargetShape, Times, UseSignal, VersionRef,
 };
 use crate::error::{Error, Result};
 use crate::governance::sensitivity::SensitivityKind;
@@ -32,7 +36,8 @@ pub(super) fn event_digest(bytes: &[u8]) -> Digest {
     Digest::of_parts(&[LEAF_PREFIX, bytes])
 }
 
-/// Returns the digest that names one version of a cube.
+/// Returns the digest that names one version of a cube. It covers the description and the body through the digest of the
+/// sealed record, and tells nothing of them.
 pub(crate) fn header_digest(header: &Header) -> Result<Digest> {
     let bytes = postcard::to_stdvec(&HeaderV1::from(header)).map_err(not_encoded)?;
     Ok(Digest::of_parts(&[HEADER_DOMAIN, &bytes]))
@@ -54,7 +59,7 @@ pub(super) fn encode_event(event: &Event) -> Result<Vec<u8>> {
 }
 
 /// Reads an event.
-pub(super) fn decode_event(bytes: &[u8]) -> Result<Event> {
+pub(crate) fn decode_event(bytes: &[u8]) -> Result<Event> {
     let unreadable = || Error::corrupt("an event of the ledger cannot be read");
     match bytes.split_first() {
         Some((&EVENT_VERSION, rest)) => {
@@ -70,6 +75,15 @@ pub(super) fn decode_event(bytes: &[u8]) -> Result<Event> {
             Err(Error::invalid(format!("an event has format {version}, which is newer than this program")))
         }
         None => Err(unreadable()),
+    }
+}
+
+/// See `doors`.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_event(bytes: &[u8]) {
+    if let Ok(event) = decode_event(bytes) {
+        let again = encode_event(&event).and_then(|bytes| decode_event(&bytes));
+        assert!(again.is_ok_and(|again| again == event), "an event that can be read cannot be written");
     }
 }
 
@@ -106,6 +120,19 @@ enum ChangeV1<'a> {
         embedder: String,
     },
     CubesUsed(Vec<(CubeId, u8)>),
+    SpaceForked {
+        name: String,
+        origin: String,
+    },
+    Unfrozen {
+        cube: CubeId,
+        reason: String,
+    },
+    Erased {
+        cubes: Vec<CubeId>,
+        subject: Option<u32>,
+        reason: String,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,27 +148,27 @@ struct HeaderV1<'a> {
     version: u32,
     semantic: u8,
     #[serde(borrow)]
-    title: Cow<'a, str>,
-    tags: Cow<'a, [String]>,
-    path: Cow<'a, [String]>,
-    #[serde(borrow)]
-    origin: OriginV1<'a>,
+    origin: (Cow<'a, str>, u8),
     times: (Timestamp, Timestamp, Window),
-    #[serde(borrow)]
-    fingerprint: (Digest, u64, Option<Cow<'a, str>>),
+    bytes: u64,
     form: FormV1<'a>,
     #[serde(borrow)]
     governance: GovernanceV1<'a>,
     lifecycle: (u8, Timestamp, Cow<'a, str>),
     parent: Option<Digest>,
     derived_from: Cow<'a, [VersionRef]>,
+    seal: (u32, u64, Digest),
 }
 
+/// What stands in a record and not in an event.
 #[derive(Serialize, Deserialize)]
-struct OriginV1<'a> {
+struct DescriptionV1<'a> {
     #[serde(borrow)]
-    principal: Cow<'a, str>,
-    kind: u8,
+    title: Cow<'a, str>,
+    tags: Cow<'a, [String]>,
+    path: Cow<'a, [String]>,
+    #[serde(borrow)]
+    subject: Cow<'a, str>,
     #[serde(borrow)]
     task: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -152,6 +179,10 @@ struct OriginV1<'a> {
     speaker: Option<Cow<'a, str>>,
     #[serde(borrow)]
     reference: Option<Cow<'a, str>>,
+    source: Option<Cow<'a, Source>>,
+    content: Digest,
+    #[serde(borrow)]
+    embedding: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -214,6 +245,13 @@ impl<'a> From<&'a Event> for EventV1<'a> {
             Change::CubesUsed(uses) => {
                 ChangeV1::CubesUsed(uses.iter().map(|(cube, signal)| (*cube, signal.code())).collect())
             }
+            Change::SpaceForked { name, origin } => {
+                ChangeV1::SpaceForked { name: name.to_string(), origin: origin.to_string() }
+            }
+            Change::Unfrozen { cube, reason } => ChangeV1::Unfrozen { cube: *cube, reason: reason.clone() },
+            Change::Erased { cubes, subject, reason } => {
+                ChangeV1::Erased { cubes: cubes.clone(), subject: *subject, reason: reason.clone() }
+            }
         };
         Self {
             sequence: event.sequence,
@@ -243,6 +281,11 @@ impl TryFrom<EventV1<'_>> for Event {
             ChangeV1::CubesUsed(uses) => Change::CubesUsed(
                 uses.into_iter().map(|(cube, code)| Ok((cube, UseSignal::from_code(code)?))).collect::<Result<_>>()?,
             ),
+            ChangeV1::SpaceForked { name, origin } => {
+                Change::SpaceForked { name: name.parse()?, origin: origin.parse()? }
+            }
+            ChangeV1::Unfrozen { cube, reason } => Change::Unfrozen { cube, reason },
+            ChangeV1::Erased { cubes, subject, reason } => Change::Erased { cubes, subject, reason },
         };
         let principal = event.principal.parse()?;
         Ok(Self { sequence: event.sequence, at: event.at, principal, previous: event.previous, change })
@@ -265,35 +308,20 @@ impl TryFrom<LinkV1> for Link {
 
 impl<'a> From<&'a Header> for HeaderV1<'a> {
     fn from(header: &'a Header) -> Self {
-        let borrowed = |text: &'a Option<String>| text.as_deref().map(Cow::Borrowed);
-        let origin = &header.origin;
+        let Lifecycle { state, since, reason } = &header.lifecycle;
         Self {
             id: header.id,
             version: header.version,
             semantic: header.semantic.code(),
-            title: header.title.as_str().into(),
-            tags: header.tags.as_slice().into(),
-            path: header.path.as_slice().into(),
-            origin: OriginV1 {
-                principal: origin.principal.as_str().into(),
-                kind: origin.kind.code(),
-                task: borrowed(&origin.task),
-                session: borrowed(&origin.session),
-                model: borrowed(&origin.model),
-                speaker: borrowed(&origin.speaker),
-                reference: borrowed(&origin.reference),
-            },
+            origin: (header.origin.principal.as_str().into(), header.origin.kind.code()),
             times: (header.times.created, header.times.observed, header.times.valid),
-            fingerprint: (
-                header.fingerprint.content,
-                header.fingerprint.bytes,
-                header.fingerprint.embedding.as_ref().map(|id| id.as_str().into()),
-            ),
+            bytes: header.fingerprint.bytes,
             form: (&header.form).into(),
             governance: (&header.governance).into(),
-            lifecycle: (header.lifecycle.state.code(), header.lifecycle.since, header.lifecycle.reason.as_str().into()),
+            lifecycle: (state.code(), *since, reason.as_str().into()),
             parent: header.chain.parent,
             derived_from: header.chain.derived_from.as_slice().into(),
+            seal: (header.seal.ring, header.seal.slot, header.seal.digest),
         }
     }
 }
@@ -301,35 +329,88 @@ impl<'a> From<&'a Header> for HeaderV1<'a> {
 impl TryFrom<HeaderV1<'_>> for Header {
     type Error = Error;
 
+    /// Makes a header whose description is empty.
     fn try_from(header: HeaderV1<'_>) -> Result<Self> {
-        let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
         let (created, observed, valid) = header.times;
-        let (content, bytes, embedding) = header.fingerprint;
         let (state, since, reason) = header.lifecycle;
-        let origin = header.origin;
+        let (principal, kind) = header.origin;
+        let (ring, slot, digest) = header.seal;
         Ok(Self {
             id: header.id,
             version: header.version,
             semantic: SemanticType::from_code(header.semantic)?,
-            title: header.title.into_owned(),
-            tags: header.tags.into_owned(),
-            path: header.path.into_owned(),
+            title: String::new(),
+            tags: Vec::new(),
+            path: Vec::new(),
+            subject: String::new(),
             origin: Origin {
-                principal: origin.principal.parse()?,
-                kind: OriginKind::from_code(origin.kind)?,
-                task: owned(origin.task),
-                session: owned(origin.session),
-                model: owned(origin.model),
-                speaker: owned(origin.speaker),
-                reference: owned(origin.reference),
+                principal: principal.parse()?,
+                kind: OriginKind::from_code(kind)?,
+                task: None,
+                session: None,
+                model: None,
+                speaker: None,
+                reference: None,
+                source: None,
             },
             times: Times { created, observed, valid },
-            fingerprint: Fingerprint { content, bytes, embedding: embedding.map(|id| id.parse()).transpose()? },
+            fingerprint: Fingerprint { content: Digest::default(), bytes: header.bytes, embedding: None },
             form: header.form.try_into()?,
             governance: header.governance.try_into()?,
             lifecycle: Lifecycle { state: State::from_code(state)?, since, reason: reason.into_owned() },
             chain: Chain { parent: header.parent, derived_from: header.derived_from.into_owned() },
+            seal: Seal { ring, slot, digest },
         })
+    }
+}
+
+/// Writes a header's description behind what is in `bytes`.
+pub(super) fn encode_description(header: &Header, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    postcard::to_extend(&DescriptionV1::from(header), bytes).map_err(not_encoded)
+}
+
+/// Reads a description into the header that it belongs to.
+pub(super) fn decode_description(bytes: &[u8], header: &mut Header) -> Result<()> {
+    let unreadable = || Error::corrupt(format!("the description of cube `{}` cannot be read", header.id));
+    let (description, rest) =
+        postcard::take_from_bytes::<DescriptionV1<'_>>(bytes).map_err(|e| unreadable().with_source(e))?;
+    if !rest.is_empty() {
+        return Err(unreadable());
+    }
+    let embedding = description.embedding.map(|id| id.parse()).transpose();
+    header.fingerprint.embedding = embedding.map_err(|e| unreadable().with_source(e))?;
+    header.fingerprint.content = description.content;
+    header.title = description.title.into_owned();
+    header.tags = description.tags.into_owned();
+    header.path = description.path.into_owned();
+    header.subject = description.subject.into_owned();
+    header.origin.task = description.task.map(Cow::into_owned);
+    header.origin.session = description.session.map(Cow::into_owned);
+    header.origin.model = description.model.map(Cow::into_owned);
+    header.origin.speaker = description.speaker.map(Cow::into_owned);
+    header.origin.reference = description.reference.map(Cow::into_owned);
+    header.origin.source = description.source.map(Cow::into_owned);
+    Ok(())
+}
+
+impl<'a> From<&'a Header> for DescriptionV1<'a> {
+    fn from(header: &'a Header) -> Self {
+        let borrowed = |text: &'a Option<String>| text.as_deref().map(Cow::Borrowed);
+        let origin = &header.origin;
+        Self {
+            title: header.title.as_str().into(),
+            tags: header.tags.as_slice().into(),
+            path: header.path.as_slice().into(),
+            subject: header.subject.as_str().into(),
+            task: borrowed(&origin.task),
+            session: borrowed(&origin.session),
+            model: borrowed(&origin.model),
+            speaker: borrowed(&origin.speaker),
+            reference: borrowed(&origin.reference),
+            source: origin.source.as_ref().map(Cow::Borrowed),
+            content: header.fingerprint.content,
+            embedding: header.fingerprint.embedding.as_ref().map(|id| id.as_str().into()),
+        }
     }
 }
 

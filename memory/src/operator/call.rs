@@ -55,6 +55,8 @@ pub struct MemoryCall {
     pub tags: Vec<String>,
     /// When every memory of the answer must have been said, seen or true.
     pub window: Window,
+    /// A time at which every memory of the answer must be true, whenever it was said or learned.
+    pub true_at: Option<Timestamp>,
     /// Whether archived memories may be in the answer.
     pub archived: bool,
     /// The most memories.
@@ -79,6 +81,7 @@ impl MemoryCall {
             semantic: Vec::new(),
             tags: Vec::new(),
             window: Window::ALWAYS,
+            true_at: None,
             archived: false,
             memories: 10,
             tokens: 2000,

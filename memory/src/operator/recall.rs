@@ -1,5 +1,6 @@
 //! Recall: the whole way from a call to an answer, over one or several spaces.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use super::call::MemoryCall;
@@ -10,6 +11,7 @@ use super::receipt::{Answer, PathStep, RecallTimes, Receipt};
 use crate::cube::CubeId;
 use crate::embed::builtin;
 use crate::error::{Error, ErrorKind, Result};
+use crate::governance::redaction::NO_DIGEST;
 use crate::governance::{Decision, Operation};
 use crate::index::{Filter, tag_term};
 use crate::ledger::LedgerReader;
@@ -39,13 +41,25 @@ struct Candidate {
 /// `Invalid` when the call breaks a limit; `Corrupt` when what is stored fails its checks; `Unavailable` when the disk or the
 /// embedder fails.
 pub fn recall(spaces: &[&Space], call: &MemoryCall) -> Result<Answer> {
+    recall_without(&HashSet::new(), spaces, call)
+}
+
+/// Answers a call as [`recall`] does, as if the `hidden` cubes were not in the first space.
+///
+/// # Errors
+/// As [`recall`].
+pub(crate) fn recall_without(hidden: &HashSet<CubeId>, spaces: &[&Space], call: &MemoryCall) -> Result<Answer> {
     check(spaces, call)?;
     let weights = Weights::default();
     let mut times = RecallTimes::default();
     let mut considered = 0;
     let mut candidates = Vec::new();
     for (number, space) in spaces.iter().enumerate() {
-        considered += candidates_of(number, space, call, &weights, &mut candidates, &mut times)?;
+        let more = if number == 0 { hidden.len() } else { 0 };
+        considered += candidates_of(number, space, call, more, &weights, &mut candidates, &mut times)?;
+        if number == 0 {
+            candidates.retain(|candidate: &Candidate| !hidden.contains(&candidate.head.id));
+        }
     }
     candidates.sort_by(|a, b| {
         let by_score = b.ranked.score.total_cmp(&a.ranked.score);
@@ -70,25 +84,26 @@ fn check(spaces: &[&Space], call: &MemoryCall) -> Result<()> {
     Ok(())
 }
 
-/// Adds the best candidates of one space and returns how many cubes the filter let through.
+/// Adds the best candidates of one space, `more` than would else be kept, and returns how many cubes the filter let through.
 fn candidates_of(
     number: usize,
     space: &Space,
     call: &MemoryCall,
+    more: usize,
     weights: &Weights,
     candidates: &mut Vec<Candidate>,
     times: &mut RecallTimes,
 ) -> Result<usize> {
     let meaning = builtin()?;
-    let policy = space.policy();
     let started = Instant::now();
     let mut question = {
         let view = space.view();
         let filter = Filter {
-            classes: view.classes_where(|class| policy.decide(&call.caller, Operation::Read, class).allowed),
+            classes: space.readable(&view, &call.caller),
             semantic: call.semantic.clone(),
             required_terms: call.tags.iter().map(|tag| tag_term(tag)).collect(),
             window: call.window,
+            true_at: call.true_at,
             archived: call.archived,
         };
         Question::new(&view, call, filter, space.terms(), &meaning)
@@ -100,12 +115,12 @@ fn candidates_of(
     let found = rank::find(&view, &question)?;
     times.find += micros(started);
     let started = Instant::now();
-    let kept = call.memories.saturating_mul(KEPT_PER_MEMORY);
+    let kept = call.memories.saturating_mul(KEPT_PER_MEMORY).saturating_add(more);
     for ranked in rank::rank(&view, &question, &found, &meaning, weights, kept)? {
         // The second check: the class was let through, and still each cube is decided on by itself.
-        let Some((head, class)) = view.head(ranked.slot).zip(view.class(ranked.slot)) else { continue };
-        let decision = policy.decide(&call.caller, Operation::Read, class);
-        if decision.allowed {
+        let Some(head) = view.head(ranked.slot) else { continue };
+        let decision = space.decide(&view, &call.caller, Operation::Read, ranked.slot);
+        if decision.shows() {
             let by = replaced_by(&view, &ranked, &question.filter);
             let path = path(&view, &ranked);
             candidates.push(Candidate { space: number, head: head.clone(), ranked, path, superseded_by: by, decision });
@@ -140,7 +155,7 @@ fn pack(spaces: &[&Space], call: &MemoryCall, candidates: Vec<Candidate>) -> Res
             break;
         }
         let Some((space, ledger)) = spaces.get(candidate.space).zip(ledgers.get(candidate.space)) else { continue };
-        let cube = match space.cube_at(ledger, &candidate.head) {
+        let cube = match space.cube_for(ledger, &candidate.head, candidate.decision.access) {
             // It was erased since the projection was read.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             cube => cube?,
@@ -170,7 +185,7 @@ fn receipt(space: &Space, candidate: Candidate, header: &crate::cube::Header, te
         space: space.name().clone(),
         cube: header.id,
         version: header.version,
-        digest: head.digest,
+        digest: if decision.allowed() { head.digest } else { NO_DIGEST },
         semantic: header.semantic,
         state: head.state,
         title: header.title.clone(),

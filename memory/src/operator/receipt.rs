@@ -32,7 +32,7 @@ pub struct Receipt {
     pub cube: CubeId,
     /// Its version.
     pub version: u32,
-    /// The digest of that version.
+    /// The digest of that version; zeros where the memory is redacted.
     pub digest: Digest,
     /// What sort of statement it is.
     pub semantic: SemanticType,
@@ -64,7 +64,7 @@ pub struct Receipt {
     pub features: Vec<(Feature, f32)>,
     /// The links by which it gained.
     pub path: Vec<PathStep>,
-    /// Why the caller may read it.
+    /// Why the caller may read it, and how far.
     pub decision: Decision,
     /// Memories that say nearly the same and were left out for it.
     pub stands_for: Vec<CubeId>,

@@ -61,7 +61,7 @@ pub(super) fn nearest(
     let query = IndexQuery { vector: space.embedder().embed(text)?, terms: space.terms().question(text, |_| false) };
     let found = {
         let view = space.view();
-        let Some(&class) = view.class_ids.get(class) else { return Ok(None) };
+        let Some(class) = view.class_id(class) else { return Ok(None) };
         let filter = Filter { classes: ClassSet::from_iter([class]), semantic: vec![semantic], ..Filter::default() };
         let mut matches = view.index.search(&query, &filter, CANDIDATES)?.matches;
         matches.sort_by(|a, b| b.lexical.total_cmp(&a.lexical).then(a.slot.cmp(&b.slot)));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::assertions::Assertion;
-use super::drafts::{entity_tag, task_of};
+use super::drafts::{entity_tag, subject, task_of};
 use super::ingest::{IngestOptions, IngestReport};
 use crate::cube::{CubeDraft, CubeId, OriginKind, SemanticType, Update, UpdateMode, VersionRef};
 use crate::error::{ErrorKind, Result};
@@ -147,6 +147,7 @@ fn draft(
         session: found_in.session.map(str::to_owned),
         model: found_in.model.map(str::to_owned),
         speaker: Some(found_in.speaker.to_owned()),
+        subject: subject(found_in.speaker),
         observed: Some(found_in.at),
         valid,
         layer: options.layer.clone(),
@@ -189,7 +190,7 @@ fn may_link(space: &Space, caller: &Principal, cube: &CubeId) -> bool {
 fn may(space: &Space, caller: &Principal, cube: &CubeId, operation: Operation) -> bool {
     let view = space.view();
     let class = view.slot(cube).and_then(|slot| view.class(slot));
-    class.is_some_and(|class| space.policy().decide(caller, operation, class).allowed)
+    class.is_some_and(|class| space.policy().decide(caller, operation, class).allowed())
 }
 
 /// Returns the facts under a tag that the caller may read and that nothing supersedes.
@@ -197,7 +198,7 @@ fn known(space: &Space, caller: &Principal, key: &str) -> Result<Vec<Current>> {
     let found: Vec<_> = {
         let view = space.view();
         let filter = Filter {
-            classes: view.classes_where(|class| space.policy().decide(caller, Operation::Read, class).allowed),
+            classes: space.readable_in_full(&view, caller),
             semantic: vec![SemanticType::Fact, SemanticType::Preference],
             required_terms: vec![tag_term(key)],
             ..Filter::default()

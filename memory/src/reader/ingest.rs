@@ -315,8 +315,13 @@ impl Reading<'_> {
         if let Some(found) = in_batch.find(|(_, nearness)| *nearness == Nearness::Same) {
             return Ok(Some(found));
         }
-        let class =
-            AccessClass { layer: draft.layer.clone(), owner: self.caller.id.clone(), grants: Vec::new(), sensitive };
+        let class = AccessClass {
+            layer: draft.layer.clone(),
+            owner: self.caller.id.clone(),
+            grants: Vec::new(),
+            sensitive,
+            concealed: false,
+        };
         duplicates::nearest(self.space, self.caller, &class, draft.semantic, draft.speaker.as_deref(), text)
     }
 

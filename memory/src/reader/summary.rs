@@ -16,15 +16,15 @@ const WORDS: std::ops::RangeInclusive<usize> = 5..=40;
 
 /// What a session is about.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Digest {
+pub(crate) struct Digest {
     /// Words that stand for it, the most frequent first.
-    pub(super) topics: Vec<String>,
+    pub(crate) topics: Vec<String>,
     /// Turns and sentences that stand for it, in their order.
-    pub(super) sentences: Vec<(usize, String)>,
+    pub(crate) sentences: Vec<(usize, String)>,
 }
 
 /// Finds what the turns of a session are about. Sensitive sentences are never taken.
-pub(super) fn digest(reader: &TermReader, turns: &[&str]) -> Digest {
+pub(crate) fn digest(reader: &TermReader, turns: &[&str]) -> Digest {
     // A term counts once a turn: what one speaker repeats in one breath is not the session's subject.
     let mut turns_with: HashMap<String, usize> = HashMap::new();
     for turn in turns {

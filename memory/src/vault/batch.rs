@@ -1,30 +1,43 @@
 //! Batches: changes that become durable together or not at all.
 
-use crate::cube::State;
-use crate::cube::{CubeDraft, CubeId, Update, UseSignal, VersionRef};
+use crate::cube::{Adoption, CubeDraft, CubeId, Digest, State, Update, UseSignal, VersionRef};
 use crate::graph::Link;
 
 /// One change on its way in.
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
     Store(CubeId, Box<CubeDraft>),
+    Adopt(CubeId, Box<Adoption>),
     Update(Box<Update>),
     Link(Link),
     Unlink(Link),
     SetState(CubeId, State, String),
+    Unfreeze(CubeId, String),
     Use(Vec<(CubeId, UseSignal)>),
+    /// Never together with other changes; see [`super::Space::erase`].
+    Erase {
+        cubes: Vec<CubeId>,
+        subject: Option<u32>,
+        reason: String,
+    },
 }
 
 /// Changes that are made in order, all or none.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     pub(crate) writes: Vec<Write>,
+    pub(crate) expected: Vec<(CubeId, Digest)>,
 }
 
 impl Batch {
     /// Stores a new cube under an id from [`super::Space::new_id`], so that later changes of the batch can name it.
     pub fn store(&mut self, id: CubeId, draft: CubeDraft) -> &mut Self {
         self.push(Write::Store(id, Box::new(draft)))
+    }
+
+    /// Stores a cube that comes from elsewhere, with what is known of its past, under an id that the space does not have.
+    pub fn adopt(&mut self, id: CubeId, adoption: Adoption) -> &mut Self {
+        self.push(Write::Adopt(id, Box::new(adoption)))
     }
 
     /// Makes the next version of a cube.
@@ -42,14 +55,26 @@ impl Batch {
         self.push(Write::Unlink(link))
     }
 
-    /// Takes a cube to another state.
+    /// Takes a cube to another state, as far as [`crate::lifecycle`] lets it go there.
     pub fn set_state(&mut self, cube: CubeId, state: State, reason: impl Into<String>) -> &mut Self {
         self.push(Write::SetState(cube, state, reason.into()))
+    }
+
+    /// Lets a frozen cube be changed again.
+    pub fn unfreeze(&mut self, cube: CubeId, reason: impl Into<String>) -> &mut Self {
+        self.push(Write::Unfreeze(cube, reason.into()))
     }
 
     /// Records that cubes were used.
     pub fn record_use(&mut self, uses: Vec<(CubeId, UseSignal)>) -> &mut Self {
         self.push(Write::Use(uses))
+    }
+
+    /// Makes the batch a `Conflict` where a cube is no longer at the version with this digest when it is written: for
+    /// changes that were made from what the cube says, and do not change it.
+    pub fn expect(&mut self, cube: CubeId, version: Digest) -> &mut Self {
+        self.expected.push((cube, version));
+        self
     }
 
     /// Returns how many changes there are.
@@ -62,7 +87,7 @@ impl Batch {
         self.writes.is_empty()
     }
 
-    fn push(&mut self, write: Write) -> &mut Self {
+    pub(super) fn push(&mut self, write: Write) -> &mut Self {
         self.writes.push(write);
         self
     }

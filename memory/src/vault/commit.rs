@@ -10,12 +10,13 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::batch::Committed;
-use super::projection::{Indexed, Projection};
+use super::projection::{Indexed, Present, Projection};
 use super::stage::Stage;
-use crate::cube::VersionRef;
+use crate::cube::{CubeId, Digest, VersionRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::governance::{Policy, Principal};
-use crate::ledger::{Change, Event, Ledger, NewEvent};
+use crate::keys::KeyRing;
+use crate::ledger::{Change, Event, Ledger, LedgerReader, NewEvent, Record};
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
@@ -24,8 +25,17 @@ pub(super) struct Prepared {
     pub(super) change: Change,
     /// The versions of other cubes that the change says its cube was made from; those of versions before are known.
     pub(super) sources: Vec<VersionRef>,
-    pub(super) body: Option<Vec<u8>>,
+    pub(super) record: Option<Record>,
+    /// The vector's row in the ledger.
+    pub(super) vector: Option<Vec<u8>>,
     pub(super) indexed: Option<Indexed>,
+}
+
+impl Prepared {
+    /// Returns whether it must be written apart from all others: what it takes away must all be applied before.
+    fn is_alone(&self) -> bool {
+        matches!(self.change, Change::Erased { .. })
+    }
 }
 
 type Answer = Arc<Mutex<Option<Result<Committed>>>>;
@@ -35,6 +45,7 @@ struct Waiting {
     principal: Principal,
     at: Timestamp,
     changes: Vec<Prepared>,
+    expected: Vec<(CubeId, Digest)>,
     answer: Answer,
 }
 
@@ -56,9 +67,22 @@ pub(super) struct Writer {
 
 /// What the writer works on.
 pub(super) struct Target<'a> {
-    pub(super) projection: &'a RwLock<Projection>,
+    pub(super) present: &'a RwLock<Present>,
     pub(super) policy: &'a dyn Policy,
     pub(super) limits: &'a Limits,
+    pub(super) ring: &'a KeyRing,
+    /// Makes what was erased unreadable wherever else it may be; called when the erasure is durable.
+    pub(super) forget: &'a dyn Fn(&Forgotten) -> Result<()>,
+}
+
+/// What an erasure takes away.
+pub(super) struct Forgotten {
+    pub(super) cubes: Vec<CubeId>,
+    /// The keys of the records that are this space's own.
+    pub(super) keys: Vec<(u32, u64)>,
+    pub(super) subject: Option<u32>,
+    /// The events up to and including the erasure.
+    pub(super) through: u64,
 }
 
 impl Writer {
@@ -73,19 +97,20 @@ impl Writer {
         principal: &Principal,
         at: Timestamp,
         changes: Vec<Prepared>,
+        expected: Vec<(CubeId, Digest)>,
     ) -> Result<Committed> {
         let answer = Answer::default();
         let mut queue = self.queue.lock();
-        Limits::check("the batch", changes.len(), target.limits.waiting_changes, "changes")?;
         let waiting = queue.changes + changes.len();
-        if waiting > target.limits.waiting_changes {
+        // One batch is taken, however large; its own limit was checked where it came from.
+        if waiting > target.limits.waiting_changes && queue.changes > 0 {
             return Err(Error::new(
                 ErrorKind::Busy,
                 format!("{} changes wait for the writer already; try again soon", queue.changes),
             ));
         }
         queue.changes = waiting;
-        queue.waiting.push(Waiting { principal: principal.clone(), at, changes, answer: answer.clone() });
+        queue.waiting.push(Waiting { principal: principal.clone(), at, changes, expected, answer: answer.clone() });
         loop {
             if let Some(answer) = answer.lock().take() {
                 return answer;
@@ -110,6 +135,23 @@ impl Writer {
         }
     }
 
+    /// Checks what a batch would do now, and returns how many events it would have. Nothing is written.
+    pub(super) fn check(
+        target: &Target<'_>,
+        principal: &Principal,
+        changes: &[Prepared],
+        expected: &[(CubeId, Digest)],
+    ) -> Result<u64> {
+        let present = target.present.read();
+        let mut stage = Stage::new(&present, target.policy, target.limits, target.ring);
+        stage.require_expected(principal, expected)?;
+        let mut events = 0;
+        for prepared in changes {
+            events += u64::from(stage.admit(principal, &prepared.change, &prepared.sources)?);
+        }
+        Ok(events)
+    }
+
     /// Answers those whose batches were at hand when a policy or the writer panicked, so that nobody waits for ever. Returns
     /// false when the projection is not where the ledger ends.
     fn answer_after_panic(&self, target: &Target<'_>, answers: Vec<Answer>) -> bool {
@@ -118,7 +160,7 @@ impl Writer {
                 .lock()
                 .get_or_insert_with(|| Err(Error::unavailable("the writer failed while it had this batch; try again")));
         }
-        target.projection.read().ledger() == self.ledger.lock().head()
+        target.present.read().ledger == self.ledger.lock().head()
     }
 
     /// Writes one group and answers each of its callers. Returns false when the projection could not follow.
@@ -127,7 +169,8 @@ impl Writer {
         let accepted = validate(target, group);
         let (mut news, mut indexed, mut callers) = (Vec::new(), Vec::new(), Vec::new());
         let mut first_event = ledger.head().events;
-        for Waiting { principal, at, changes, answer } in accepted {
+        let mut forgotten = None;
+        for Waiting { principal, at, changes, answer, .. } in accepted {
             let events = changes.len() as u64;
             let stored = changes.iter().filter_map(|prepared| match &prepared.change {
                 Change::CubeStored(header) => Some(header.version_ref()),
@@ -135,31 +178,86 @@ impl Writer {
             });
             callers.push((answer, Committed { first_event, events, stored: stored.collect() }));
             first_event += events;
-            for Prepared { change, body, indexed: of_body, .. } in changes {
-                let vector = of_body.as_ref().map(|indexed| indexed.vector.to_bytes());
-                news.push(NewEvent { at, principal: principal.id.clone(), change, body, vector });
+            for Prepared { change, record, vector, indexed: of_body, .. } in changes {
+                let mut new = NewEvent { record, vector, ..NewEvent::bare(at, principal.id.clone(), change) };
+                if let Change::Erased { cubes, subject, .. } = &new.change {
+                    let reader = ledger.readers().reader();
+                    let found = reader.and_then(|reader| gone(&target.present.read(), &reader, cubes));
+                    match found {
+                        Ok((rows, keys)) => {
+                            new.gone = rows;
+                            let (cubes, subject) = (cubes.clone(), *subject);
+                            forgotten = Some(Forgotten { cubes, keys, subject, through: first_event });
+                        }
+                        Err(error) => {
+                            answer_all(&callers, &error);
+                            return true;
+                        }
+                    }
+                }
+                news.push(new);
                 indexed.push(of_body);
             }
         }
         let outcome = if news.is_empty() { Ok(Vec::new()) } else { ledger.append(news) };
         let outcome = outcome.map(|events| apply(target, &ledger, &events, indexed));
         let followed = !matches!(outcome, Ok(Err(_)));
+        let outcome = match (outcome, &forgotten) {
+            (Ok(Ok(())), Some(forgotten)) => (target.forget)(forgotten),
+            (Ok(applied), _) => applied,
+            (Err(error), _) => Err(error),
+        };
         for (answer, committed) in callers {
             *answer.lock() = Some(match &outcome {
-                Ok(Ok(())) => Ok(committed),
-                Ok(Err(error)) | Err(error) => Err(Error::new(error.kind(), error.to_string())),
+                Ok(()) => Ok(committed),
+                Err(error) => Err(Error::new(error.kind(), error.to_string())),
             });
         }
         followed
     }
+
+    /// Runs `work` while nothing is written.
+    pub(super) fn hold<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {
+        work(&mut self.ledger.lock())
+    }
+}
+
+fn answer_all(callers: &[(Answer, Committed)], error: &Error) {
+    for (answer, _) in callers {
+        *answer.lock() = Some(Err(Error::new(error.kind(), error.to_string())));
+    }
+}
+
+/// Returns the rows of the ledger and the keys that the records of cubes stand in and under.
+pub(super) type Gone = (Vec<(u64, Digest)>, Vec<(u32, u64)>);
+
+/// Finds all records of cubes that stand in the ledger itself; those of a fork's origin are not its own.
+pub(super) fn gone(projection: &Projection, ledger: &LedgerReader, cubes: &[CubeId]) -> Result<Gone> {
+    let (mut rows, mut keys) = (Vec::new(), Vec::new());
+    for cube in cubes {
+        let head = projection.slot(cube).and_then(|slot| projection.head(slot));
+        let events = head.into_iter().flat_map(|head| head.versions()).filter(|event| *event >= ledger.first_own());
+        for event in events {
+            let seal = ledger.bare_header(event)?.seal;
+            rows.push((event, seal.digest));
+            keys.push((seal.ring, seal.slot));
+        }
+    }
+    Ok((rows, keys))
 }
 
 /// Takes batches from the front of the queue, at least one, up to `most` changes.
 fn take_group(queue: &mut Queue, most: usize) -> Vec<Waiting> {
     let mut taken = 0;
+    let mut before = false;
     let fits = queue.waiting.iter().take_while(|waiting| {
         taken += waiting.changes.len();
-        taken <= most
+        let alone = waiting.changes.iter().any(Prepared::is_alone);
+        let fits = taken <= most && !(before && alone);
+        // Nothing stands behind what is written alone.
+        before = true;
+        taken += if alone { most } else { 0 };
+        fits
     });
     let count = fits.count().max(1).min(queue.waiting.len());
     let group: Vec<Waiting> = queue.waiting.drain(..count).collect();
@@ -169,11 +267,12 @@ fn take_group(queue: &mut Queue, most: usize) -> Vec<Waiting> {
 
 /// Returns the batches that may be written, without the changes that change nothing, and answers the others.
 fn validate(target: &Target<'_>, group: Vec<Waiting>) -> Vec<Waiting> {
-    let projection = target.projection.read();
-    let mut stage = Stage::new(&projection, target.policy, target.limits);
+    let present = target.present.read();
+    let mut stage = Stage::new(&present, target.policy, target.limits, target.ring);
     let mut accepted = Vec::with_capacity(group.len());
     for mut waiting in group {
-        let mut failure = None;
+        let mut failure = stage.require_expected(&waiting.principal, &waiting.expected).err();
+        waiting.changes.iter_mut().for_each(|prepared| complete_erasure(&present, target.ring, &mut prepared.change));
         waiting.changes.retain(|prepared| {
             failure.is_none()
                 && stage.admit(&waiting.principal, &prepared.change, &prepared.sources).unwrap_or_else(|error| {
@@ -195,11 +294,25 @@ fn validate(target: &Target<'_>, group: Vec<Waiting>) -> Vec<Waiting> {
     accepted
 }
 
+/// Adds to the erasure of a subject what was stored of it while the erasure waited: the keys of all of it go. Nothing is written
+/// together with an erasure, so the projection has all of it.
+fn complete_erasure(present: &Projection, ring: &KeyRing, change: &mut Change) {
+    if let Change::Erased { cubes, subject: Some(number), .. } = change
+        && let Some(subject) = ring.name_of(*number).and_then(|name| present.subjects.find(&name))
+    {
+        *cubes = present.heads.iter().filter(|head| head.subject == Some(subject)).map(|head| head.id).collect();
+    }
+}
+
 fn apply(target: &Target<'_>, ledger: &Ledger, events: &[Event], indexed: Vec<Option<Indexed>>) -> Result<()> {
-    let mut projection = target.projection.write();
+    let mut present = target.present.write();
+    let projection = present.change();
     for (event, indexed) in events.iter().zip(indexed) {
         projection.apply(event, indexed)?;
+        if matches!(event.change, Change::Erased { .. }) {
+            projection.index.forget_unused_words();
+        }
     }
-    projection.follow(ledger.head());
+    present.ledger = ledger.head();
     Ok(())
 }

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::space::Space;
-use crate::cube::{CubeId, Layer, SemanticType, State};
+use crate::cube::{Cube, CubeId, Layer, SemanticType, State};
 use crate::error::{ErrorKind, Result};
-use crate::governance::{Operation, Principal};
+use crate::governance::Principal;
+use crate::governance::redaction::redacted_header;
 use crate::graph::{Link, Slot};
 use crate::time::Timestamp;
 
@@ -55,7 +56,7 @@ impl Space {
         let (_, start) = self.readable_head(caller, cube)?;
         let (heads, links) = {
             let view = self.view();
-            let readable = view.classes_where(|class| self.policy().decide(caller, Operation::Read, class).allowed);
+            let readable = self.readable(&view, caller);
             let visible = |slot: Slot| view.head(slot).is_some_and(|head| readable.contains(head.class));
             let mut slots = vec![(start, 0)];
             slots.extend(view.graph().neighbourhood(start, hops, most.saturating_sub(1), visible));
@@ -78,10 +79,15 @@ impl Space {
         let ledger = self.ledger()?;
         let mut cubes = Vec::with_capacity(heads.len());
         for (head, hops) in heads {
-            let header = ledger.header(head.event)?;
-            let text = match self.cube_at(&ledger, &head) {
-                Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-                cube => cube?.payload.as_text().unwrap_or_default().to_owned(),
+            let access = self.access(caller, &head);
+            let (header, text) = match self.cube_for(&ledger, &head, access) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    (redacted_header(ledger.header(head.event)?), String::new())
+                }
+                cube => {
+                    let Cube { header, payload } = cube?;
+                    (header, payload.as_text().unwrap_or_default().to_owned())
+                }
             };
             cubes.push(NeighbourCube {
                 id: head.id,

@@ -1,85 +1,114 @@
 //! The projection on disk, so that a space opens without reading its whole ledger.
 //!
+//! It is sealed with the space's own key, and thrown away when anything is erased, since it holds what must be gone then.
 //! A snapshot says up to which event it reaches and that event's digest. One that is damaged, was written by another
 //! version, or does not match the ledger is thrown away, and the projection is made again from the ledger. What the ledger
 //! has beyond the snapshot is replayed, with the vectors that stand beside the events, so nothing is embedded again.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::projection::{CubeHead, Indexed, Projection};
+use super::projection::{ClassRights, CubeHead, Indexed, Names, Present, Projection};
 use crate::cube::{CubeId, Digest, Header, Kind, SemanticType, SpaceName, State, Usage};
+use crate::disk::Disk;
 use crate::embed::{Embedder, EmbedderId};
 use crate::error::{Error, ErrorKind, Result};
-use crate::governance::AccessClass;
 use crate::graph::{LinkKind, Slot};
 use crate::index::{FlatIndex, FlatPieces, PieceIndex, QuantizedVector, TermReader};
-use crate::ledger::{Change, Event, LedgerHead, LedgerReader};
+use crate::keys::{KeyRing, Part};
+use crate::ledger::{Change, LedgerHead, LedgerReader, Session};
 use crate::time::Timestamp;
 
 const MAGIC: &[u8; 8] = b"MEMOSPRJ";
 
 /// The version of the structs below. A snapshot of another version is thrown away; it can always be made again.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
-/// Writes a snapshot in place of the one before.
-pub(super) fn save(projection: &Projection, file: &Path) -> Result<()> {
-    let failed = |e: std::io::Error| Error::unavailable(format!("`{}`: {e}", file.display())).with_source(e);
-    let body = postcard::to_stdvec(&Flat::of(projection))
+/// What a snapshot is written with and held against.
+pub(super) struct SnapshotFile<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) path: &'a Path,
+    pub(super) ring: &'a KeyRing,
+    pub(super) space: &'a SpaceName,
+    /// Events after which nothing was erased any more. A snapshot from before holds what must be gone.
+    pub(super) erased_through: Erasures,
+}
+
+/// The events up to and including the last erasure, in a space and in the spaces that it was forked from, nearest first.
+pub(super) type Erasures = Vec<u64>;
+
+/// Writes a snapshot in place of the one before. No two snapshots may have the same `session`.
+pub(super) fn save(present: &Present, file: &SnapshotFile<'_>, session: &Session) -> Result<()> {
+    let failed = |e: std::io::Error| Error::unavailable(format!("`{}`: {e}", file.path.display())).with_source(e);
+    let body = postcard::to_stdvec(&Flat::of(present, file))
         .map_err(|e| Error::invalid(format!("the snapshot cannot be written: {e}")))?;
-    let partial = file.with_extension("partial");
-    let mut out = fs::File::create(&partial).map_err(failed)?;
-    out.write_all(MAGIC).map_err(failed)?;
-    out.write_all(&FORMAT.to_le_bytes()).map_err(failed)?;
-    out.write_all(Digest::of(&body).as_bytes()).map_err(failed)?;
-    out.write_all(&body).map_err(failed)?;
-    out.sync_all().map_err(failed)?;
-    fs::rename(&partial, file).map_err(failed)
+    let key = file.ring.snapshot_key(session);
+    let mut sealed = Vec::with_capacity(key.sealed_len(body.len()));
+    key.seal(Part::Snapshot, &body, &mut sealed);
+    let digest = Digest::of(&sealed);
+    let parts = [MAGIC.as_slice(), &FORMAT.to_le_bytes(), digest.as_bytes().as_slice(), session.as_slice(), &sealed];
+    file.disk.replace(file.path, &parts).map_err(failed)
 }
 
 /// Returns the projection that matches the ledger, from the snapshot and what came after it or from all events, and how
 /// many events came from the snapshot.
 pub(super) fn load(
-    file: &Path,
+    file: &SnapshotFile<'_>,
     ledger: &LedgerReader,
     head: LedgerHead,
     embedder: &dyn Embedder,
-) -> Result<(Projection, u64)> {
+) -> Result<(Present, u64)> {
+    let mut present = match read(file, embedder.dimensions()) {
+        // Vectors of another embedder are of no use, whatever the ledger says.
+        Some(stored) if stored.ledger.events > head.events => {
+            return Err(Error::corrupt(format!(
+                "the ledger ends after {} events, and its snapshot reaches to {}: the disk has lost what it had acknowledged; \
+                 bring the ledger back from a copy, or remove `{}` to go on without",
+                head.events,
+                stored.ledger.events,
+                file.path.display()
+            )));
+        }
+        Some(stored) if stored.embedder == *embedder.id() && matches(&stored, ledger, head) => stored,
+        _ => Present::new(beginning(ledger, embedder)?, LedgerHead::EMPTY),
+    };
+    let saved_events = present.ledger.events;
+    let from = present.ledger;
+    catch_up(present.change(), from, ledger, head, embedder)?;
+    Ok((present.at(head), saved_events))
+}
+
+/// Returns the projection as it was before the first event.
+pub(super) fn beginning(ledger: &LedgerReader, embedder: &dyn Embedder) -> Result<Projection> {
     let first = ledger
         .event(0)
         .map_err(|e| if e.kind() == ErrorKind::NotFound { Error::corrupt("event 0 is missing") } else { e })?;
-    let Change::SpaceCreated { name, embedder: first_embedder } = first.change else {
-        return Err(Error::corrupt("the ledger does not begin with its space"));
-    };
-    let fresh = || Projection::new(name.clone(), first_embedder.clone(), embedder.dimensions());
-    let mut projection = match read(file, embedder.dimensions()) {
-        // Vectors of another embedder are of no use, whatever the ledger says.
-        Some(stored) if stored.embedder == *embedder.id() && matches(&stored, ledger, head, &name) => stored,
-        _ => fresh(),
-    };
-    let saved_events = projection.ledger().events;
-    catch_up(&mut projection, ledger, head, embedder)?;
-    Ok((projection, saved_events))
+    match first.change {
+        Change::SpaceCreated { embedder: first, .. } => Ok(Projection::new(first, embedder.dimensions())),
+        _ => Err(Error::corrupt("the ledger does not begin with its space")),
+    }
 }
 
 /// Takes in the events that the projection does not have yet.
-fn catch_up(
+pub(super) fn catch_up(
     projection: &mut Projection,
+    from: LedgerHead,
     ledger: &LedgerReader,
     head: LedgerHead,
     embedder: &dyn Embedder,
 ) -> Result<()> {
     let terms = TermReader::default();
-    let from = projection.ledger().events;
-    let before = projection.ledger().digest;
-    let digest = ledger.replay(from..head.events, before, |event| {
-        let indexed = match &event.change {
+    let digest = ledger.replay(from.events..head.events, from.digest, |mut event| {
+        let sequence = event.sequence;
+        let indexed = match &mut event.change {
             Change::CubeStored(header) if header.kind() == Kind::Plaintext => {
-                indexed_again(ledger, &event, header, embedder, &terms)?
+                indexed_again(ledger, sequence, header, embedder, &terms)?
+            }
+            Change::CubeStored(header) => {
+                ledger.describe(sequence, header)?;
+                None
             }
             _ => None,
         };
@@ -88,54 +117,63 @@ fn catch_up(
     if digest != head.digest {
         return Err(Error::corrupt("the last event is not the one that the ledger ends with"));
     }
-    projection.follow(head);
     Ok(())
 }
 
-/// Reads a body and its vector from beside their event. A body that was erased is not in the index.
-fn indexed_again(
+/// Reads a text and its vector from beside their event, and fills in the header's description. A body that was erased is not in
+/// the index.
+pub(super) fn indexed_again(
     ledger: &LedgerReader,
-    event: &Event,
-    header: &Header,
+    sequence: u64,
+    header: &mut Header,
     embedder: &dyn Embedder,
     terms: &TermReader,
 ) -> Result<Option<Indexed>> {
-    let body = match ledger.body(event.sequence, &header.fingerprint.content) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        body => body?,
-    };
-    let text = String::from_utf8(body)
-        .map_err(|_| Error::corrupt(format!("the body of event {} is not text", event.sequence)))?;
-    let vector = match ledger.vector(event.sequence)? {
+    let Some(body) = ledger.record(sequence, header)? else { return Ok(None) };
+    let text =
+        String::from_utf8(body).map_err(|_| Error::corrupt(format!("the body of event {sequence} is not text")))?;
+    let vector = match ledger.vector(sequence, &header.seal)? {
         Some(bytes) => QuantizedVector::from_bytes(&bytes, embedder.dimensions())?,
         None => QuantizedVector::of(&embedder.embed(&super::projection::indexed_text(header, &text))?),
     };
     Indexed::new(terms, header, &text, vector).map(Some)
 }
 
-fn matches(stored: &Projection, ledger: &LedgerReader, head: LedgerHead, name: &SpaceName) -> bool {
-    let LedgerHead { events, digest } = stored.ledger();
-    stored.name == *name
-        && events > 0
-        && events <= head.events
-        && ledger.digest(events - 1).is_ok_and(|found| found == digest)
+fn matches(stored: &Present, ledger: &LedgerReader, head: LedgerHead) -> bool {
+    let LedgerHead { events, digest } = stored.ledger;
+    events > 0 && events <= head.events && ledger.digest(events - 1).is_ok_and(|found| found == digest)
 }
 
-fn read(file: &Path, dimensions: usize) -> Option<Projection> {
-    let bytes = fs::read(file).ok()?;
+fn read(file: &SnapshotFile<'_>, dimensions: usize) -> Option<Present> {
+    let bytes = file.disk.read(file.path).ok()?;
     let rest = bytes.strip_prefix(MAGIC)?;
     let (format, rest) = rest.split_first_chunk::<4>()?;
-    let (digest, body) = rest.split_first_chunk::<32>()?;
-    if u32::from_le_bytes(*format) != FORMAT || Digest::of(body).as_bytes() != digest {
+    let (digest, rest) = rest.split_first_chunk::<32>()?;
+    let (session, sealed) = rest.split_first_chunk::<16>()?;
+    if u32::from_le_bytes(*format) != FORMAT || Digest::of(sealed).as_bytes() != digest {
         return None;
     }
-    postcard::from_bytes::<Flat>(body).ok()?.into_projection(dimensions)
+    let body = file.ring.snapshot_key(session).open(Part::Snapshot, sealed).ok()?;
+    let flat = postcard::from_bytes::<Flat>(&body).ok()?;
+    let fits = flat.space == *file.space
+        && flat.erased_through == file.erased_through
+        && file.erased_through.first().is_none_or(|through| *through <= flat.events);
+    if fits { flat.into_present(dimensions) } else { None }
+}
+
+/// See `doors`.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_snapshot(body: &[u8], dimensions: usize) {
+    if let Ok(flat) = postcard::from_bytes::<Flat>(body) {
+        flat.into_present(dimensions);
+    }
 }
 
 /// A projection as it is stored.
 #[derive(Serialize, Deserialize)]
 struct Flat {
-    name: SpaceName,
+    space: SpaceName,
+    erased_through: Erasures,
     embedder: EmbedderId,
     events: u64,
     digest: Digest,
@@ -143,11 +181,14 @@ struct Flat {
     links: Vec<(Slot, u8, Slot)>,
     index: FlatIndex,
     pieces: FlatPieces,
-    classes: Vec<AccessClass>,
+    classes: Vec<ClassRights>,
     speakers: Vec<String>,
     sessions: Vec<String>,
+    subjects: Vec<String>,
     session_slots: Vec<Vec<Slot>>,
     contents: Vec<(u64, Vec<Slot>)>,
+    next_key_slot: u64,
+    governed: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -159,45 +200,65 @@ struct FlatHead {
     earlier: Vec<u64>,
     state: u8,
     state_event: u64,
+    earlier_states: Vec<(u64, u8)>,
     kind: u8,
     semantic: u8,
     class: u32,
     observed: Timestamp,
     session: Option<u32>,
     speaker: Option<u32>,
+    subject: Option<u32>,
+    legal_hold: bool,
     usage: (u32, u32, u32, Option<Timestamp>, f32, Timestamp),
 }
 
 impl Flat {
-    fn of(projection: &Projection) -> Self {
+    fn of(projection: &Present, file: &SnapshotFile<'_>) -> Self {
+        let names = |names: &Names| names.all().map(str::to_owned).collect();
         let mut contents: Vec<_> = projection.contents.iter().map(|(key, slots)| (*key, slots.clone())).collect();
         // Sorted, so that the same projection gives the same bytes.
         contents.sort_unstable();
         Self {
-            name: projection.name.clone(),
+            space: file.space.clone(),
+            erased_through: file.erased_through.clone(),
             embedder: projection.embedder.clone(),
-            events: projection.ledger().events,
-            digest: projection.ledger().digest,
+            events: projection.ledger.events,
+            digest: projection.ledger.digest,
             heads: projection.heads.iter().map(FlatHead::of).collect(),
             links: projection.graph.by_age().into_iter().map(|(from, kind, to)| (from, kind.code(), to)).collect(),
             index: projection.index.to_flat(),
             pieces: projection.pieces.to_flat(),
             classes: projection.classes.clone(),
-            speakers: projection.speakers.all().to_vec(),
-            sessions: projection.sessions.all().to_vec(),
+            speakers: names(&projection.speakers),
+            sessions: names(&projection.sessions),
+            subjects: names(&projection.subjects),
             session_slots: projection.session_slots.clone(),
             contents,
+            next_key_slot: projection.next_key_slot,
+            governed: projection.governed,
         }
     }
 
     /// Puts the projection together, or returns none when its parts do not fit.
-    fn into_projection(self, dimensions: usize) -> Option<Projection> {
-        let mut projection = Projection::new(self.name, self.embedder, dimensions);
-        projection.follow(LedgerHead { events: self.events, digest: self.digest });
+    fn into_present(self, dimensions: usize) -> Option<Present> {
+        let mut projection = Projection::new(self.embedder, dimensions);
+        projection.speakers = Names::from_all(self.speakers);
+        projection.sessions = Names::from_all(self.sessions);
+        projection.subjects = Names::from_all(self.subjects);
         projection.index = crate::index::EmbeddedIndex::from_flat(self.index, dimensions)?;
-        projection.pieces = PieceIndex::from_flat(self.pieces);
+        projection.pieces = PieceIndex::from_flat(self.pieces, self.classes.len())?;
         for (slot, head) in self.heads.into_iter().enumerate() {
             let head = head.into_head()?;
+            // A number becomes a place in a list, so one that is far out would cost memory before it is noticed.
+            if head.class as usize >= self.classes.len() {
+                return None;
+            }
+            let counted = head.speaker.is_none_or(|speaker| projection.speakers.count(speaker))
+                && head.session.is_none_or(|session| projection.sessions.count(session))
+                && head.subject.is_none_or(|subject| projection.subjects.count(subject));
+            if !counted {
+                return None;
+            }
             if let Some(speaker) = head.speaker {
                 projection.heard(speaker, head.class);
             }
@@ -220,15 +281,11 @@ impl Flat {
         }
         projection.class_ids = self.classes.iter().cloned().zip(0..).collect();
         projection.classes = self.classes;
-        self.speakers.iter().for_each(|name| {
-            projection.speakers.number_of(name);
-        });
-        self.sessions.iter().for_each(|name| {
-            projection.sessions.number_of(name);
-        });
         projection.session_slots = self.session_slots;
         projection.contents = self.contents.into_iter().collect::<HashMap<_, _>>();
-        Some(projection)
+        projection.next_key_slot = self.next_key_slot;
+        projection.governed = self.governed;
+        Some(Present::new(projection, LedgerHead { events: self.events, digest: self.digest }))
     }
 }
 
@@ -244,12 +301,15 @@ impl FlatHead {
             earlier: head.earlier.clone(),
             state: head.state.code(),
             state_event: head.state_event,
+            earlier_states: head.earlier_states.iter().map(|(event, state)| (*event, state.code())).collect(),
             kind: head.kind.code(),
             semantic: head.semantic.code(),
             class: head.class,
             observed: head.observed,
             session: head.session,
             speaker: head.speaker,
+            subject: head.subject,
+            legal_hold: head.legal_hold,
             usage: (reads, helpful, unhelpful, last_read, heat, heat_at),
         }
     }
@@ -264,12 +324,19 @@ impl FlatHead {
             earlier: self.earlier,
             state: State::from_code(self.state).ok()?,
             state_event: self.state_event,
+            earlier_states: self
+                .earlier_states
+                .into_iter()
+                .map(|(event, state)| Some((event, State::from_code(state).ok()?)))
+                .collect::<Option<_>>()?,
             kind: Kind::from_code(self.kind).ok()?,
             semantic: SemanticType::from_code(self.semantic).ok()?,
             class: self.class,
             observed: self.observed,
             session: self.session,
             speaker: self.speaker,
+            subject: self.subject,
+            legal_hold: self.legal_hold,
             usage: Usage::from_parts((reads, helpful, unhelpful), last_read, (heat, heat_at)),
         })
     }

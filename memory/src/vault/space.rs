@@ -2,32 +2,46 @@
 //!
 //! The handle is cheap to clone and can be used from many threads. What it returns has passed the policy.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::VaultOptions;
 use super::batch::{Batch, Committed, Write};
-use super::commit::{Prepared, Target, Writer};
-use super::projection::{CubeHead, Indexed, Projection, indexed_text};
-use super::snapshot;
+use super::commit::{Forgotten, Prepared, Target, Writer};
+use super::projection::{CubeHead, Indexed, Present, indexed_text};
+use super::snapshot::{self, SnapshotFile};
 use crate::cube::{
-    Cube, CubeDraft, CubeId, Header, Payload, PrincipalId, SpaceName, Update, UpdateMode, Usage, VersionRef,
+    Cube, CubeDraft, CubeId, Header, Lifecycle, Payload, PrincipalId, SpaceName, State, Update, UpdateMode, Usage,
+    VersionRef,
 };
+use crate::disk::MemoryDisk;
 use crate::embed::Embedder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::governance::{Operation, Principal};
+use crate::governance::redaction::{NO_DIGEST, redacted};
+use crate::governance::{Access, Decision, Operation, Principal};
 use crate::graph::Slot;
-use crate::index::{QuantizedVector, TermReader};
-use crate::ledger::{Change, Event, Ledger, LedgerReader, LedgerReaders, NewEvent, check_header};
+use crate::index::{ClassSet, QuantizedVector, TermReader};
+use crate::keys::{KeyRing, Keys};
+use crate::ledger::{
+    Change, Event, Found, Ledger, LedgerHead, LedgerOptions, LedgerReader, LedgerReaders, NewEvent, Place, Record,
+    Session, check_header, vector_row,
+};
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
-/// Speakers that are called by their role where the source names nobody.
+/// Returns whether a speaker is called by a role, because the source names nobody.
+pub(crate) fn is_role(speaker: &str) -> bool {
+    ROLES.contains(&speaker)
+}
+
 const ROLES: &[&str] = &["user", "assistant", "system", "tool", "narrator"];
 
 pub(super) const SNAPSHOT_FILE: &str = "projection.bin";
+pub(super) const RING_FILE: &str = "keys.ring";
 
 /// Events that may be replayed at the next opening before a snapshot is worth its cost, and the share of the ledger.
 const UNSAVED_EVENTS: u64 = 512;
@@ -41,32 +55,102 @@ pub(super) fn system_principal() -> Result<PrincipalId> {
 pub(super) struct Shared {
     name: SpaceName,
     pub(super) folder: PathBuf,
-    options: VaultOptions,
-    projection: RwLock<Projection>,
-    writer: Writer,
-    readers: LedgerReaders,
+    pub(super) options: VaultOptions,
+    pub(super) present: RwLock<Present>,
+    /// None in a view of the past, which takes no changes.
+    writer: Option<Writer>,
+    pub(super) readers: LedgerReaders,
+    pub(super) ring: Arc<KeyRing>,
+    /// Part of the key of all that is written while the space is open this time.
+    session: Session,
     saved_events: RwLock<u64>,
     terms: TermReader,
+    /// The space that this one was forked from, which it reads.
+    pub(super) origin: Option<Space>,
+    /// The open spaces that were forked from this one.
+    pub(super) forks: Mutex<Vec<Weak<Shared>>>,
+    /// The events up to and including the last that changed who may read a cube, or erased one.
+    pub(super) governed: Arc<AtomicU64>,
+    /// What `governed` was when this view of the past was made, and where it is looked up.
+    pub(super) past: Option<(u64, Arc<AtomicU64>)>,
+    /// Views of the past that were made lately.
+    pub(super) views: Mutex<VecDeque<Space>>,
 }
 
 /// A handle to one space.
 #[derive(Clone)]
 pub struct Space {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// Where a space is opened, and with what.
+pub(super) struct Opening<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) name: &'a SpaceName,
+    pub(super) options: &'a VaultOptions,
+    pub(super) keys: &'a Keys,
+}
+
+impl Opening<'_> {
+    /// Opens the ring of the space, or begins one for a ledger that is new.
+    pub(super) fn ring(&self, found: Found) -> Result<Arc<KeyRing>> {
+        let VaultOptions { disk, entropy, .. } = self.options;
+        let (file, space) = (self.folder.join(RING_FILE), self.name.as_str());
+        let (disk, entropy) = (disk.clone(), entropy.clone());
+        let is_there = KeyRing::exists(&*disk, &file);
+        let ring = match (found.sealed, self.keys) {
+            // A space stays as it began.
+            (false, _) => KeyRing::plain(disk, &file)?,
+            (true, Keys::Open) => {
+                return Err(Error::denied("its memories are encrypted; give the master key"));
+            }
+            (true, keys) if is_there => keys.open(disk, &file, space, entropy)?,
+            (true, keys) if found.is_new => keys.begin(disk, &file, space, entropy)?,
+            (true, _) => {
+                return Err(Error::corrupt(format!(
+                    "its ring of keys `{}` is missing; bring it back, without it no memory can be read",
+                    file.display()
+                )));
+            }
+        };
+        Ok(Arc::new(ring))
+    }
+
+    pub(super) fn ledger_options(&self) -> LedgerOptions {
+        let VaultOptions { disk, limits, .. } = self.options;
+        LedgerOptions { disk: disk.clone(), sealed: matches!(self.keys, Keys::Master(_)), limits: limits.clone() }
+    }
 }
 
 impl Space {
-    pub(super) fn open(folder: &Path, name: &SpaceName, options: &VaultOptions) -> Result<Self> {
-        let mut ledger = Ledger::open(folder, &options.limits)?;
-        if ledger.head().events == 0 {
-            if folder.join(SNAPSHOT_FILE).exists() {
+    pub(super) fn open(opening: &Opening<'_>, open_origin: impl FnOnce(&SpaceName) -> Result<Space>) -> Result<Self> {
+        let Opening { folder, name, options, .. } = opening;
+        let mut origin = None;
+        let mut ledger = Ledger::open(
+            folder,
+            opening.ledger_options(),
+            |found| opening.ring(found),
+            |name| {
+                let space = open_origin(name)?;
+                let readers = space.shared.readers.clone();
+                origin = Some(space);
+                Ok(readers)
+            },
+        )?;
+        let ring = ledger.ring();
+        let file = folder.join(SNAPSHOT_FILE);
+        let (at, principal) = (options.clock.now(), system_principal()?);
+        if let Some(fork) = ledger.fork_point().filter(|fork| fork.events == ledger.head().events) {
+            let (name, origin) = ((*name).clone(), fork.origin.clone());
+            ledger.append(vec![NewEvent::bare(at, principal, Change::SpaceForked { name, origin })])?;
+        } else if ledger.head().events == 0 {
+            if options.disk.exists(&file) {
                 return Err(Error::corrupt(
                     "its ledger is empty, and a snapshot of it is there; bring the ledger back",
                 ));
             }
-            let change = Change::SpaceCreated { name: name.clone(), embedder: options.embedder.id().clone() };
-            let (at, principal) = (options.clock.now(), system_principal()?);
-            ledger.append(vec![NewEvent { at, principal, change, body: None, vector: None }])?;
+            let change = Change::SpaceCreated { name: (*name).clone(), embedder: options.embedder.id().clone() };
+            ledger.append(vec![NewEvent::bare(at, principal, change)])?;
         }
         let readers = ledger.readers();
         let embedder = &*options.embedder;
@@ -77,25 +161,66 @@ impl Space {
                 "its vectors were made by embedder `{made_by}`, and this program uses `{present}`; `memos reembed` makes them again"
             )));
         }
-        let (projection, saved_events) =
-            snapshot::load(&folder.join(SNAPSHOT_FILE), &readers.reader()?, ledger.head(), embedder)?;
-        if projection.name != *name {
+        let reader = readers.reader()?;
+        let written_for = reader.space_name()?;
+        if written_for != **name {
             return Err(Error::invalid(format!(
-                "its folder holds the space `{}`; put it back in its place",
-                projection.name
+                "its folder holds the space `{written_for}`; put it back in its place"
             )));
         }
-        let shared = Shared {
-            name: name.clone(),
-            folder: folder.to_path_buf(),
-            options: options.clone(),
-            saved_events: RwLock::new(saved_events),
-            projection: RwLock::new(projection),
-            writer: Writer::new(ledger),
-            readers,
-            terms: TermReader::default(),
+        let erased_through = readers.erasures()?;
+        let snapshot = SnapshotFile {
+            disk: &*options.disk,
+            path: &file,
+            ring: &ring,
+            space: name,
+            erased_through: erased_through.clone(),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        let (present, saved_events) = snapshot::load(&snapshot, &reader, ledger.head(), embedder)?;
+        ring.set_next_slot(present.next_key_slot);
+        let space = Self::of(opening, present, readers, ring, origin, Some(ledger));
+        *space.shared.saved_events.write() = saved_events;
+        if saved_events == 0 && erased_through.iter().any(|events| *events > 0) {
+            // A snapshot that was not taken may hold what was erased since it was written.
+            space.shared.remove_snapshot()?;
+        }
+        space.finish_erasures()?;
+        Ok(space)
+    }
+
+    /// Puts an open space together.
+    pub(super) fn of(
+        opening: &Opening<'_>,
+        present: Present,
+        readers: LedgerReaders,
+        ring: Arc<KeyRing>,
+        origin: Option<Space>,
+        ledger: Option<Ledger>,
+    ) -> Self {
+        let Opening { folder, name, options, .. } = opening;
+        let shared = Arc::new(Shared {
+            name: (*name).clone(),
+            folder: folder.to_path_buf(),
+            options: (*options).clone(),
+            governed: Arc::new(AtomicU64::new(present.governed)),
+            saved_events: RwLock::new(present.ledger.events),
+            present: RwLock::new(present),
+            writer: ledger.map(Writer::new),
+            readers,
+            ring,
+            session: *options.ids.cube_id(options.clock.now()).as_bytes(),
+            terms: TermReader::default(),
+            origin,
+            forks: Mutex::default(),
+            past: None,
+            views: Mutex::default(),
+        });
+        if let Some(origin) = &shared.origin {
+            let mut forks = origin.shared.forks.lock();
+            forks.retain(|fork| fork.strong_count() > 0);
+            forks.push(Arc::downgrade(&shared));
+        }
+        Self { shared }
     }
 
     pub(super) fn from_shared(shared: Arc<Shared>) -> Self {
@@ -140,8 +265,46 @@ impl Space {
     }
 
     /// Returns one consistent point of the space. Holding it keeps writes from becoming visible, so it is held shortly.
-    pub(crate) fn view(&self) -> RwLockReadGuard<'_, Projection> {
-        self.shared.projection.read()
+    pub(crate) fn view(&self) -> RwLockReadGuard<'_, Present> {
+        self.shared.present.read()
+    }
+
+    /// Returns the access classes that a caller may read, be it redacted. In a view of the past nothing may be read any more when rights were
+    /// taken or memories erased after it was made.
+    pub(crate) fn readable(&self, view: &Present, caller: &Principal) -> ClassSet {
+        self.classes_where(view, caller, Decision::shows)
+    }
+
+    /// Returns the access classes that a caller may read as they are, with what is sensitive in them.
+    pub(crate) fn readable_in_full(&self, view: &Present, caller: &Principal) -> ClassSet {
+        self.classes_where(view, caller, Decision::allowed)
+    }
+
+    fn classes_where(&self, view: &Present, caller: &Principal, holds: impl Fn(&Decision) -> bool) -> ClassSet {
+        if self.shared.is_outdated() { ClassSet::default() } else { view.classes_where(self.policy(), caller, holds) }
+    }
+
+    /// Decides one operation on the cube in a slot.
+    pub(crate) fn decide(&self, view: &Present, caller: &Principal, operation: Operation, slot: Slot) -> Decision {
+        match view.rights(slot) {
+            Some(rights) if !self.shared.is_outdated() => rights.decide(self.policy(), caller, operation),
+            _ => Decision::deny("rights have changed since this view of the past was made"),
+        }
+    }
+
+    /// Returns where its ledger ends, as far as it is visible.
+    pub fn ledger_head(&self) -> LedgerHead {
+        self.view().ledger
+    }
+
+    /// Returns whether this is a view of the past, which takes no changes.
+    pub fn is_past(&self) -> bool {
+        self.shared.writer.is_none()
+    }
+
+    /// Returns whether its memories are encrypted at rest.
+    pub fn is_encrypted(&self) -> bool {
+        !self.shared.ring.is_plain()
     }
 
     pub(crate) fn ledger(&self) -> Result<LedgerReader> {
@@ -177,12 +340,57 @@ impl Space {
     /// # Errors
     /// Those of the first change that is refused; see [`Space::remember`] and [`Space::update`].
     pub fn commit(&self, caller: &Principal, batch: Batch) -> Result<Committed> {
-        Limits::check("the batch", batch.len(), self.limits().batch_changes, "changes")?;
+        self.commit_up_to(self.limits().batch_changes, caller, batch)
+    }
+
+    /// Does what [`Space::commit`] does with a batch of up to `transaction_changes` changes: for what must be whole, such as an
+    /// import. Other writers wait for it meanwhile.
+    ///
+    /// # Errors
+    /// As [`Space::commit`].
+    pub fn commit_whole(&self, caller: &Principal, batch: Batch) -> Result<Committed> {
+        self.commit_up_to(self.limits().transaction_changes, caller, batch)
+    }
+
+    fn commit_up_to(&self, most: usize, caller: &Principal, mut batch: Batch) -> Result<Committed> {
+        Limits::check("the batch", batch.len(), most, "changes")?;
+        let writer = self.writer()?;
         let at = self.now();
+        let expected = std::mem::take(&mut batch.expected);
         let prepared = self.prepare(caller, batch, at)?;
-        let options = &self.shared.options;
-        let target = Target { projection: &self.shared.projection, policy: &*options.policy, limits: &options.limits };
-        self.shared.writer.commit(&target, caller, at, prepared)
+        let forget = |forgotten: &Forgotten| self.forget(forgotten);
+        let committed = writer.commit(&self.target(&forget), caller, at, prepared, expected);
+        self.shared.governed.fetch_max(self.view().governed, Ordering::Release);
+        committed
+    }
+
+    /// Checks a batch as [`Space::commit_whole`] would, and returns how many events it would have now. Nothing is written.
+    ///
+    /// # Errors
+    /// Those of [`Space::commit`], but for the disk's.
+    pub fn check(&self, caller: &Principal, mut batch: Batch) -> Result<u64> {
+        Limits::check("the batch", batch.len(), self.limits().transaction_changes, "changes")?;
+        let expected = std::mem::take(&mut batch.expected);
+        let prepared = self.prepare(caller, batch, self.now())?;
+        Writer::check(&self.target(&|_| Ok(())), caller, &prepared, &expected)
+    }
+
+    fn target<'a>(&'a self, forget: &'a dyn Fn(&Forgotten) -> Result<()>) -> Target<'a> {
+        let Shared { present, options, ring, .. } = &*self.shared;
+        Target { present, policy: &*options.policy, limits: &options.limits, ring, forget }
+    }
+
+    /// Begins an empty space beside this one, in memory alone: for what is not written yet and must be found already.
+    pub(crate) fn scratch(&self) -> Result<Self> {
+        let options = VaultOptions { disk: Arc::new(MemoryDisk::default()), ..self.shared.options.clone() };
+        let folder = Path::new("scratch");
+        let opening = Opening { folder, name: self.name(), options: &options, keys: &Keys::Open };
+        Self::open(&opening, |origin| Err(Error::not_found(format!("there is no space `{origin}`"))))
+    }
+
+    pub(super) fn writer(&self) -> Result<&Writer> {
+        let past = || Error::invalid("a view of the past takes no changes; restore what it shows in the space itself");
+        self.shared.writer.as_ref().ok_or_else(past)
     }
 
     /// Checks and embeds what a batch stores; this runs where the batch comes from, not where it is written.
@@ -197,33 +405,63 @@ impl Space {
                     draft.check(self.limits())?;
                     sources.clone_from(&draft.derived_from);
                     let (header, payload) = draft.into_first(id, &caller.id, at, embedder);
-                    cubes.push((place, header.clone(), payload));
-                    Change::CubeStored(Box::new(header))
+                    cubes.push((place, header, payload));
+                    None
+                }
+                Write::Adopt(id, adoption) => {
+                    adoption.check(self.limits())?;
+                    sources.clone_from(&adoption.draft.derived_from);
+                    let (header, payload) = adoption.into_first(id, &caller.id, at, embedder);
+                    cubes.push((place, header, payload));
+                    None
                 }
                 Write::Update(update) => {
                     update.check(self.limits())?;
-                    if let UpdateMode::Merge { sources: merged, .. } = &update.mode {
-                        sources.clone_from(merged);
+                    match &update.mode {
+                        UpdateMode::Merge { sources: merged, .. } => sources.clone_from(merged),
+                        UpdateMode::Revise(revision) => sources.clone_from(&revision.sources),
+                        _ => {}
                     }
                     let (header, payload) = self.next_version(caller, *update, at)?;
                     payload.check_limits(self.limits())?;
+                    Limits::check("the cube", header.tags.len(), self.limits().tags, "tags")?;
                     Limits::check("the cube", header.chain.derived_from.len(), self.limits().derived_from, "sources")?;
-                    cubes.push((place, header.clone(), payload));
-                    Change::CubeStored(Box::new(header))
+                    cubes.push((place, header, payload));
+                    None
                 }
-                Write::Link(link) => Change::Linked(link),
-                Write::Unlink(link) => Change::Unlinked(link),
+                Write::Link(link) => Some(Change::Linked(link)),
+                Write::Unlink(link) => Some(Change::Unlinked(link)),
                 Write::SetState(cube, state, reason) => {
-                    Limits::check("the reason", reason.len(), self.limits().name_bytes, "bytes")?;
-                    Change::StateChanged { cube, state, reason }
+                    self.check_reason(&reason)?;
+                    Some(Change::StateChanged { cube, state, reason })
+                }
+                Write::Unfreeze(cube, reason) => {
+                    self.check_reason(&reason)?;
+                    Some(Change::Unfrozen { cube, reason })
                 }
                 Write::Use(uses) => {
                     Limits::check("the record of uses", uses.len(), self.limits().batch_changes, "uses")?;
-                    Change::CubesUsed(uses)
+                    Some(Change::CubesUsed(uses))
+                }
+                Write::Erase { cubes, subject, reason } => {
+                    self.check_reason(&reason)?;
+                    Some(Change::Erased { cubes, subject, reason })
                 }
             };
-            prepared.push(Prepared { change, sources, body: None, indexed: None });
+            // What stores a cube gets its change when its record is sealed.
+            let change = change.unwrap_or_else(|| Change::CubesUsed(Vec::new()));
+            prepared.push(Prepared { change, sources, record: None, vector: None, indexed: None });
         }
+        self.seal(cubes, &mut prepared)?;
+        Ok(prepared)
+    }
+
+    fn check_reason(&self, reason: &str) -> Result<()> {
+        Limits::check("the reason", reason.len(), self.limits().name_bytes, "bytes")
+    }
+
+    /// Embeds and seals the versions that a batch stores, each for its place in the batch.
+    fn seal(&self, cubes: Vec<(usize, Header, Payload)>, prepared: &mut [Prepared]) -> Result<()> {
         let texts: Vec<(usize, String)> = cubes
             .iter()
             .enumerate()
@@ -231,34 +469,51 @@ impl Space {
             .collect();
         let vectors = self.embedder().embed_batch(&texts.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>())?;
         let mut vectors = texts.iter().map(|(at, _)| *at).zip(vectors).peekable();
-        for (at, (place, header, payload)) in cubes.into_iter().enumerate() {
-            let Some(slot) = prepared.get_mut(place) else { continue };
+        let Shared { ring, session, .. } = &*self.shared;
+        let numbers = ring.subjects(cubes.iter().map(|(_, header, _)| header.subject.as_str()))?;
+        for ((at, (place, mut header, payload)), number) in cubes.into_iter().enumerate().zip(numbers) {
+            let Some(prepared) = prepared.get_mut(place) else { continue };
+            let slot = ring.next_slot();
+            let key = ring.record_key(number, slot, session).ok_or_else(subject_erased)?;
+            let sealing = Place {
+                ring: number,
+                slot,
+                session,
+                key: &key,
+                inline_body_bytes: self.shared.readers.inline_body_bytes(),
+            };
+            prepared.record = Some(Record::seal(&mut header, payload.body(), &sealing)?);
             if let Some((_, vector)) = vectors.next_if(|(of, _)| *of == at) {
                 let text = payload.as_text().unwrap_or_default();
-                slot.indexed = Some(Indexed::new(self.terms(), &header, text, QuantizedVector::of(&vector))?);
+                let vector = QuantizedVector::of(&vector);
+                prepared.vector = Some(vector_row(&vector.to_bytes(), session, &key));
+                prepared.indexed = Some(Indexed::new(self.terms(), &header, text, vector)?);
             }
-            slot.body = Some(payload.into_body());
+            prepared.change = Change::CubeStored(Box::new(header));
         }
-        Ok(prepared)
+        Ok(())
     }
 
     fn next_version(&self, caller: &Principal, update: Update, at: Timestamp) -> Result<(Header, Payload)> {
         let (head, _) = self.readable_head(caller, &update.cube)?;
-        let ledger = self.ledger()?;
-        let header = ledger.header(head.event)?;
         // What is damaged must not become part of the next version, which would be sound.
-        check_header(&header, &head.digest)?;
-        let body = Payload::checked(header.form.clone(), ledger.body(head.event, &header.fingerprint.content)?)?;
+        let (header, body) = self.ledger()?.version(head.event, &head.digest)?;
+        let body = Payload::checked(header.form.clone(), body)?;
         update.apply(&header, head.digest, &body, at, self.embedder().id())
     }
 
-    /// Returns the present version of a cube with its body, and how it is used.
+    /// Returns the present version of a cube with its body, and how it is used: redacted, and without digests, for those who
+    /// may read it no further.
     ///
     /// # Errors
     /// `NotFound` when there is none that the caller may read; `Corrupt` when what is stored fails its checks.
     pub fn get(&self, caller: &Principal, cube: &CubeId) -> Result<(Cube, CubeHead)> {
-        let (head, _) = self.readable_head(caller, cube)?;
-        let cube = self.cube_at(&self.ledger()?, &head)?;
+        let (mut head, _) = self.readable_head(caller, cube)?;
+        let access = self.access(caller, &head);
+        let cube = self.cube_for(&self.ledger()?, &head, access)?;
+        if access != Access::Full {
+            head.digest = NO_DIGEST;
+        }
         Ok((cube, head))
     }
 
@@ -272,18 +527,19 @@ impl Space {
         let ledger = self.ledger()?;
         let mut versions = Vec::with_capacity(head.earlier.len() + 1);
         let mut named = Some(head.digest);
-        for &event in head.earlier.iter().chain([&head.event]).rev() {
-            let header = ledger.header(event)?;
+        for event in head.versions().rev() {
+            let mut header = ledger.bare_header(event)?;
             let digest =
                 named.ok_or_else(|| Error::corrupt(format!("cube `{cube}` has a version before its first")))?;
             check_header(&header, &digest)?;
             named = header.chain.parent;
-            if !self.policy().decide(caller, Operation::Read, &(&header.governance).into()).allowed {
+            let access = self.policy().decide(caller, Operation::Read, &(&header.governance).into()).access;
+            if access == Access::Denied {
                 continue;
             }
-            match ledger.body(event, &header.fingerprint.content) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                body => versions.push(Cube { payload: Payload::checked(header.form.clone(), body?)?, header }),
+            if let Some(body) = ledger.record(event, &mut header)? {
+                let cube = Cube { payload: Payload::checked(header.form.clone(), body)?, header };
+                versions.push(if access == Access::Full { cube } else { redacted(cube) });
             }
         }
         versions.reverse();
@@ -301,7 +557,7 @@ impl Space {
     /// Returns the ids of the cubes that the caller may read and whose id begins or ends with `part`, at most `most`.
     pub fn find_ids(&self, caller: &Principal, part: &str, most: usize) -> Vec<CubeId> {
         let view = self.view();
-        let classes = view.classes_where(|class| self.policy().decide(caller, Operation::Read, class).allowed);
+        let classes = self.readable(&view, caller);
         let readable = |slot: Slot| view.head(slot).is_some_and(|head| classes.contains(head.class));
         let fits = |head: &CubeHead| {
             let id = head.id.to_string();
@@ -313,27 +569,39 @@ impl Space {
 
     /// Reads a cube's present version and checks it against its digests.
     pub(crate) fn cube_at(&self, ledger: &LedgerReader, head: &CubeHead) -> Result<Cube> {
-        let mut header = ledger.header(head.event)?;
-        check_header(&header, &head.digest)?;
-        let body = ledger.body(head.event, &header.fingerprint.content)?;
+        if head.state == State::Erased {
+            return Err(Error::not_found(format!("cube `{}` was erased", head.id)));
+        }
+        let (mut header, body) = ledger.version(head.event, &head.digest)?;
         let payload = Payload::checked(header.form.clone(), body)?;
-        if head.state_event != head.event
-            && let Event { at, change: Change::StateChanged { reason, .. }, .. } =
-                ledger.event(head.state_event).map_err(whole)?
+        // A state that the cube began with stands in its header.
+        if head.versions().next() != Some(head.state_event)
+            && let Some(lifecycle) = lifecycle_of(ledger, head.state, head.state_event)?
         {
-            header.lifecycle = crate::cube::Lifecycle { state: head.state, since: at, reason };
+            header.lifecycle = lifecycle;
         }
         Ok(Cube { header, payload })
     }
 
-    /// Returns the head of a cube that the caller may read.
+    /// Reads a cube's present version as those see it who have this access.
+    pub(crate) fn cube_for(&self, ledger: &LedgerReader, head: &CubeHead, access: Access) -> Result<Cube> {
+        let cube = self.cube_at(ledger, head)?;
+        Ok(if access == Access::Full { cube } else { redacted(cube) })
+    }
+
+    /// Returns how far the caller may read the cube of a head.
+    pub(crate) fn access(&self, caller: &Principal, head: &CubeHead) -> Access {
+        let view = self.view();
+        let slot = view.slot(&head.id);
+        slot.map_or(Access::Denied, |slot| self.decide(&view, caller, Operation::Read, slot).access)
+    }
+
+    /// Returns the head of a cube that the caller may read, be it redacted.
     pub(crate) fn readable_head(&self, caller: &Principal, cube: &CubeId) -> Result<(CubeHead, Slot)> {
         let view = self.view();
-        let found = view.slot(cube).and_then(|slot| Some((view.head(slot)?, view.class(slot)?, slot)));
+        let found = view.slot(cube).and_then(|slot| Some((view.head(slot)?, slot)));
         match found {
-            Some((head, class, slot)) if self.policy().decide(caller, Operation::Read, class).allowed => {
-                Ok((head.clone(), slot))
-            }
+            Some((head, slot)) if self.decide(&view, caller, Operation::Read, slot).shows() => Ok((head.clone(), slot)),
             _ => Err(Error::not_found(format!(
                 "there is no cube `{cube}` that the caller may see in space `{}`",
                 self.name()
@@ -344,18 +612,19 @@ impl Space {
     /// Returns the speakers, heard where the caller may listen, whom the words of a question name, and at which word.
     pub(crate) fn speakers_in(&self, caller: &Principal, words: &[String]) -> Vec<(usize, String)> {
         let view = self.view();
-        let readable = view.classes_where(|class| self.policy().decide(caller, Operation::Read, class).allowed);
+        // A name can be an address: whoever reads redacted is not told that it was heard.
+        let readable = self.readable_in_full(&view, caller);
         let mut found = Vec::new();
-        for (name, classes) in view.speakers.all().iter().zip(&view.speaker_classes) {
-            // A role is no name.
-            if ROLES.contains(&name.as_str()) || !classes.meets(&readable) {
+        for (name, classes) in view.speakers.all().zip(&view.speaker_classes) {
+            // A role is no name, and neither is what was forgotten.
+            if name.is_empty() || is_role(name) || !classes.meets(&readable) {
                 continue;
             }
             let first_named = name.split_whitespace().filter_map(|part| {
                 let part = part.to_lowercase();
                 words.iter().position(|word| *word == part)
             });
-            found.extend(first_named.min().map(|at| (at, name.clone())));
+            found.extend(first_named.min().map(|at| (at, name.to_owned())));
         }
         found
     }
@@ -370,24 +639,76 @@ impl Space {
 }
 
 impl Shared {
+    /// Returns whether this is a view of the past, and rights were taken or memories erased after it was made.
+    fn is_outdated(&self) -> bool {
+        self.past.as_ref().is_some_and(|(made, governed)| governed.load(Ordering::Acquire) > *made)
+    }
+
     fn save_snapshot(&self) -> Result<()> {
         let mut saved = self.saved_events.write();
-        let projection = self.projection.read();
-        snapshot::save(&projection, &self.folder.join(SNAPSHOT_FILE))?;
-        *saved = projection.ledger().events;
+        let present = self.present.read();
+        let file = SnapshotFile {
+            disk: &*self.options.disk,
+            path: &self.folder.join(SNAPSHOT_FILE),
+            ring: &self.ring,
+            space: &self.name,
+            erased_through: self.readers.erasures()?,
+        };
+        let session = self.options.ids.cube_id(self.options.clock.now());
+        snapshot::save(&present, &file, session.as_bytes())?;
+        *saved = present.ledger.events;
         Ok(())
+    }
+
+    /// Makes sure that nothing is written when the space is closed.
+    pub(super) fn discard(&self) {
+        *self.saved_events.write() = u64::MAX;
+    }
+
+    /// Removes the snapshot, which holds what must be gone.
+    pub(super) fn remove_snapshot(&self) -> Result<()> {
+        let mut saved = self.saved_events.write();
+        let file = self.folder.join(SNAPSHOT_FILE);
+        match self.options.disk.remove(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::unavailable(format!("`{}` cannot be removed: {error}", file.display())).with_source(error))
+            }
+            _ => {
+                *saved = 0;
+                Ok(())
+            }
+        }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let events = self.projection.read().ledger().events;
+        if self.writer.is_none() {
+            return;
+        }
+        let events = self.present.read().ledger.events;
         let unsaved = events.saturating_sub(*self.saved_events.read());
         if unsaved > UNSAVED_EVENTS.max(events / UNSAVED_SHARE) {
             // A snapshot only saves time. Without one the next opening replays the ledger.
             let _ = self.save_snapshot();
         }
     }
+}
+
+/// Reads when and why a cube came to its state; none when it has it since it was stored.
+pub(super) fn lifecycle_of(ledger: &LedgerReader, state: State, event: u64) -> Result<Option<Lifecycle>> {
+    let Event { at, change, .. } = ledger.event(event).map_err(whole)?;
+    Ok(match change {
+        Change::StateChanged { reason, .. } | Change::Unfrozen { reason, .. } | Change::Erased { reason, .. } => {
+            Some(Lifecycle { state, since: at, reason })
+        }
+        Change::CubesUsed(_) => Some(Lifecycle { state, since: at, reason: "used".to_owned() }),
+        _ => None,
+    })
+}
+
+fn subject_erased() -> Error {
+    Error::conflict("all memories of this subject were erased meanwhile; store it again")
 }
 
 /// Says of an event that must be there that it is damaged when it is not.

@@ -5,11 +5,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::cube::{CubeId, Digest, Header, State, VersionRef};
+use crate::cube::{CubeId, Digest, Header, State, UseSignal, VersionRef};
 use crate::error::{Error, Result};
 use crate::governance::{AccessClass, Operation, Policy, Principal};
 use crate::graph::{Direction, Link, LinkKind, Slot};
+use crate::keys::KeyRing;
 use crate::ledger::{Change, header_digest};
+use crate::lifecycle::{self, Guard, Transition};
 use crate::limits::Limits;
 use crate::vault::projection::Projection;
 
@@ -20,6 +22,7 @@ struct StagedHead {
     version: u32,
     state: State,
     class: AccessClass,
+    legal_hold: bool,
 }
 
 /// What the batches of one layer change.
@@ -39,13 +42,19 @@ pub(super) struct Stage<'a> {
     projection: &'a Projection,
     policy: &'a dyn Policy,
     limits: &'a Limits,
+    ring: &'a KeyRing,
     accepted: Layer,
     current: Layer,
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn new(projection: &'a Projection, policy: &'a dyn Policy, limits: &'a Limits) -> Self {
-        Self { projection, policy, limits, accepted: Layer::default(), current: Layer::default() }
+    pub(super) fn new(
+        projection: &'a Projection,
+        policy: &'a dyn Policy,
+        limits: &'a Limits,
+        ring: &'a KeyRing,
+    ) -> Self {
+        Self { projection, policy, limits, ring, accepted: Layer::default(), current: Layer::default() }
     }
 
     /// Keeps what the batch at hand has changed.
@@ -68,6 +77,19 @@ impl<'a> Stage<'a> {
         self.current = Layer::default();
     }
 
+    /// Refuses a batch that was made from versions that are no longer the heads.
+    pub(super) fn require_expected(&self, principal: &Principal, expected: &[(CubeId, Digest)]) -> Result<()> {
+        for (cube, digest) in expected {
+            self.require(principal, cube, Operation::Read)?;
+            if self.head(cube).is_none_or(|head| head.digest != *digest || head.state == State::Erased) {
+                return Err(Error::conflict(format!(
+                    "cube `{cube}` has changed by now; read it again and repeat the change on that"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Checks one change and takes it in. Returns false when it changes nothing.
     pub(super) fn admit(&mut self, principal: &Principal, change: &Change, sources: &[VersionRef]) -> Result<bool> {
         match change {
@@ -75,13 +97,21 @@ impl<'a> Stage<'a> {
             Change::Linked(link) => self.admit_link(principal, link, true),
             Change::Unlinked(link) => self.admit_link(principal, link, false),
             Change::StateChanged { cube, state, .. } => self.admit_state(principal, cube, *state),
+            Change::Unfrozen { cube, .. } => self.admit_unfreezing(principal, cube),
+            Change::Erased { cubes, .. } => {
+                cubes.iter().try_for_each(|cube| self.admit_erasure(principal, cube))?;
+                Ok(!cubes.is_empty())
+            }
             Change::CubesUsed(uses) => {
-                for (cube, _) in uses {
-                    self.require(principal, cube, Operation::Read)?;
+                for (cube, signal) in uses {
+                    let head = self.require(principal, cube, Operation::Read)?;
+                    if *signal == UseSignal::Read && head.state == State::Generated {
+                        self.current.heads.insert(*cube, StagedHead { state: State::Activated, ..head });
+                    }
                 }
                 Ok(!uses.is_empty())
             }
-            Change::SpaceCreated { .. } | Change::EmbedderChanged { .. } => {
+            Change::SpaceCreated { .. } | Change::SpaceForked { .. } | Change::EmbedderChanged { .. } => {
                 Err(Error::invalid("a batch can change cubes and links alone"))
             }
         }
@@ -89,6 +119,10 @@ impl<'a> Stage<'a> {
 
     fn admit_cube(&mut self, principal: &Principal, header: &Header, sources: &[VersionRef]) -> Result<bool> {
         let class = AccessClass::from(&header.governance);
+        let legal_hold = header.governance.legal_hold;
+        if !lives(self.ring, header.seal.ring) {
+            return Err(Error::conflict("all memories of this subject were erased meanwhile; store it again"));
+        }
         let state = match (header.chain.parent, self.head(&header.id)) {
             (None, None) => {
                 let count = self.projection.heads.len() + self.accepted.slots.len() + self.current.slots.len();
@@ -97,7 +131,7 @@ impl<'a> Stage<'a> {
                 }
                 // The draft's own grants do not count: with them its writer could let itself write in another's name.
                 let granted = AccessClass { grants: Vec::new(), ..class.clone() };
-                if class.owner != principal.id && !self.policy.decide(principal, Operation::Write, &granted).allowed {
+                if class.owner != principal.id && !self.policy.decide(principal, Operation::Write, &granted).allowed() {
                     return Err(Error::denied(format!("`{}` may not write for `{}`", principal.id, class.owner)));
                 }
                 self.current.slots.insert(header.id, count as Slot);
@@ -107,6 +141,7 @@ impl<'a> Stage<'a> {
             (Some(_), None) => return Err(missing(&header.id)),
             (Some(parent), Some(head)) => {
                 self.require(principal, &header.id, Operation::Write)?;
+                self.require_governance(principal, &header.id, &head, &class, legal_hold)?;
                 if parent != head.digest || header.version != head.version + 1 {
                     return Err(Error::conflict(format!(
                         "cube `{}` is at version {} by now; read it again and repeat the change on that",
@@ -133,13 +168,18 @@ impl<'a> Stage<'a> {
             }
         }
         let digest = header_digest(header)?;
-        self.current.heads.insert(header.id, StagedHead { digest, version: header.version, state, class });
+        self.current.heads.insert(header.id, StagedHead { digest, version: header.version, state, class, legal_hold });
         Ok(true)
     }
 
     fn admit_link(&mut self, principal: &Principal, link: &Link, there: bool) -> Result<bool> {
-        self.require(principal, &link.from, Operation::Share)?;
-        self.require(principal, &link.to, Operation::Read)?;
+        let ends = [
+            self.require(principal, &link.from, Operation::Share)?.state,
+            self.require(principal, &link.to, Operation::Read)?.state,
+        ];
+        if there && ends.contains(&State::Erased) {
+            return Err(Error::invalid("an erased cube takes no link"));
+        }
         let (from, to) = (self.slot(&link.from)?, self.slot(&link.to)?);
         let key = (from, link.kind, to);
         if self.linked(key) == there {
@@ -181,32 +221,90 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// Refuses what changes who may use a cube, or ends its hold, to those who may only write it.
+    fn require_governance(
+        &self,
+        principal: &Principal,
+        cube: &CubeId,
+        head: &StagedHead,
+        class: &AccessClass,
+        legal_hold: bool,
+    ) -> Result<()> {
+        // What is found to be sensitive is so, whoever wrote it.
+        let rights = AccessClass { sensitive: head.class.sensitive, ..class.clone() };
+        if rights != head.class {
+            self.require(principal, cube, Operation::Share)?;
+        }
+        if head.legal_hold && !legal_hold {
+            self.require(principal, cube, Operation::Release)?;
+        }
+        Ok(())
+    }
+
     fn admit_state(&mut self, principal: &Principal, cube: &CubeId, state: State) -> Result<bool> {
-        self.require(principal, cube, Operation::Write)?;
-        let Some(head) = self.head(cube) else { return Err(missing(cube)) };
+        let head = self.require(principal, cube, Operation::Write)?;
         if state == State::Erased {
-            return Err(Error::invalid("a change of state erases nothing: the body would still be there"));
+            return Err(Error::invalid("a change of state erases nothing; erase the cube instead"));
         }
         if head.state == state {
             return Ok(false);
         }
-        if matches!(head.state, State::Frozen | State::Erased) {
-            return Err(Error::invalid(format!("cube `{cube}` is {} and stays so", head.state)));
+        let slot = self.slot(cube)?;
+        let guard = Guard {
+            legal_hold: head.legal_hold,
+            has_merge_target: self.has_merge_target(slot),
+            // Going from frozen to another state is not to unfreeze it.
+            may_unfreeze: false,
+        };
+        if head.state == State::Frozen {
+            return Err(Error::invalid(format!("cube `{cube}` is frozen; unfreeze it first")));
         }
+        let state = lifecycle::next(head.state, Transition::between(head.state, state)?, &guard)
+            .map_err(|e| e.at(format!("cube `{cube}`")))?;
         self.current.heads.insert(*cube, StagedHead { state, ..head });
         Ok(true)
     }
 
-    /// Refuses what the policy does not allow. Who may not even read a cube is told that it is not there.
-    fn require(&self, principal: &Principal, cube: &CubeId, operation: Operation) -> Result<()> {
+    fn admit_unfreezing(&mut self, principal: &Principal, cube: &CubeId) -> Result<bool> {
+        let head = self.require(principal, cube, Operation::Unfreeze)?;
+        let guard = Guard { may_unfreeze: true, ..Guard::default() };
+        let state =
+            lifecycle::next(head.state, Transition::Unfreeze, &guard).map_err(|e| e.at(format!("cube `{cube}`")))?;
+        self.current.heads.insert(*cube, StagedHead { state, ..head });
+        Ok(true)
+    }
+
+    fn admit_erasure(&mut self, principal: &Principal, cube: &CubeId) -> Result<()> {
+        let head = self.require(principal, cube, Operation::Erase)?;
+        let guard = Guard { legal_hold: head.legal_hold, ..Guard::default() };
+        let state =
+            lifecycle::next(head.state, Transition::Erase, &guard).map_err(|e| e.at(format!("cube `{cube}`")))?;
+        self.current.heads.insert(*cube, StagedHead { state, ..head });
+        Ok(())
+    }
+
+    fn has_merge_target(&self, slot: Slot) -> bool {
+        let known = self.projection.graph.slots() as Slot;
+        let there = (slot < known).then(|| self.projection.graph.edges(slot)).into_iter().flatten();
+        let there = there
+            .filter(|edge| edge.kind == LinkKind::MergedInto && edge.direction == Direction::Forward)
+            .map(|edge| (edge.kind, edge.slot));
+        let coming = [&self.current, &self.accepted].into_iter().filter_map(|layer| layer.lineage.get(&slot)).flatten();
+        let coming = coming.filter(|(kind, _)| *kind == LinkKind::MergedInto).copied();
+        there.chain(coming).any(|(kind, to)| self.linked((slot, kind, to)))
+    }
+
+    /// Returns a cube's head. Refuses what the policy does not allow; who may not even read a cube is told that it is not there.
+    fn require(&self, principal: &Principal, cube: &CubeId, operation: Operation) -> Result<StagedHead> {
         let Some(head) = self.head(cube) else { return Err(missing(cube)) };
-        if self.policy.decide(principal, operation, &head.class).allowed {
-            return Ok(());
+        let decision = self.policy.decide(principal, operation, &head.class);
+        let reads = self.policy.decide(principal, Operation::Read, &head.class).shows();
+        if operation == Operation::Read && reads || decision.allowed() {
+            return Ok(head);
         }
-        if !self.policy.decide(principal, Operation::Read, &head.class).allowed {
+        if !reads {
             return Err(missing(cube));
         }
-        let decision = self.policy.decide(principal, operation, &head.class);
         Err(Error::denied(format!("`{}` may not change cube `{cube}`: {}", principal.id, decision.rule)))
     }
 
@@ -216,7 +314,13 @@ impl<'a> Stage<'a> {
         }
         let slot = self.projection.slot(cube)?;
         let (head, class) = (self.projection.head(slot)?, self.projection.class(slot)?);
-        Some(StagedHead { digest: head.digest, version: head.version, state: head.state, class: class.clone() })
+        Some(StagedHead {
+            digest: head.digest,
+            version: head.version,
+            state: head.state,
+            class: class.clone(),
+            legal_hold: head.legal_hold,
+        })
     }
 
     fn slot(&self, cube: &CubeId) -> Result<Slot> {
@@ -258,6 +362,11 @@ impl<'a> Stage<'a> {
     }
 }
 
-fn missing(cube: &CubeId) -> Error {
+/// Returns whether the keys that a record was sealed with are still there.
+fn lives(ring: &KeyRing, number: u32) -> bool {
+    ring.is_plain() || ring.name_of(number).is_some()
+}
+
+pub(super) fn missing(cube: &CubeId) -> Error {
     Error::not_found(format!("there is no cube `{cube}` that the caller may see"))
 }

@@ -1,7 +1,6 @@
 //! What is in a space, as counts over what a caller may read.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
@@ -9,8 +8,9 @@ use serde::Serialize;
 use super::projection::CubeHead;
 use super::space::Space;
 use crate::cube::SpaceName;
+use crate::disk::Disk;
 use crate::embed::EmbedderId;
-use crate::governance::{Operation, Principal};
+use crate::governance::Principal;
 use crate::graph::Slot;
 use crate::ledger::LedgerHead;
 
@@ -41,7 +41,7 @@ impl Space {
     /// Returns counts over what the caller may read.
     pub fn stats(&self, caller: &Principal) -> SpaceStats {
         let view = self.view();
-        let classes = view.classes_where(|class| self.policy().decide(caller, Operation::Read, class).allowed);
+        let classes = self.readable(&view, caller);
         let readable = |slot: Slot| view.head(slot).is_some_and(|head| classes.contains(head.class));
         let heads: Vec<&CubeHead> =
             view.heads.iter().enumerate().filter(|(slot, _)| readable(*slot as Slot)).map(|(_, head)| head).collect();
@@ -53,25 +53,23 @@ impl Space {
         let sessions: HashSet<u32> = heads.iter().filter_map(|head| head.session).collect();
         SpaceStats {
             name: self.name().clone(),
-            ledger: view.ledger(),
+            ledger: view.ledger,
             embedder: view.embedder.clone(),
             states: count(|head| head.state.as_str()),
             types: count(|head| head.semantic.as_str()),
             cubes: heads.len(),
             links: view.graph().all().filter(|(from, _, to)| readable(*from) && readable(*to)).count(),
             sessions: sessions.len(),
-            disk_bytes: folder_bytes(&self.shared().folder),
+            disk_bytes: folder_bytes(&*self.shared().options.disk, &self.shared().folder),
         }
     }
 }
 
-fn folder_bytes(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(data) if data.is_dir() => folder_bytes(&entry.path()),
-            Ok(data) => data.len(),
-            Err(_) => 0,
-        })
-        .sum()
+/// Returns the bytes of what can be looked at.
+fn folder_bytes(disk: &dyn Disk, folder: &Path) -> u64 {
+    let names = disk.list(folder).unwrap_or_default();
+    let bytes = names.iter().map(|name| folder.join(name)).map(|entry| {
+        if disk.is_folder(&entry) { folder_bytes(disk, &entry) } else { disk.size(&entry).unwrap_or_default() }
+    });
+    bytes.sum()
 }

@@ -1,5 +1,6 @@
 //! What a space promises: versions, batches, rights, and the same state after every way of opening it.
 
+use std::fs;
 use std::sync::Arc;
 
 use super::*;
@@ -114,7 +115,7 @@ fn every_way_of_opening_gives_the_same_space() {
         let view = space.view();
         // In the order in which recall walks them.
         let links: Vec<Vec<_>> = (0..view.heads.len()).map(|slot| view.graph().edges(slot as u32).collect()).collect();
-        (view.heads.clone(), links, view.ledger(), view.classes.clone(), view.index.len())
+        (view.heads.clone(), links, view.ledger, view.classes.clone(), view.index.len())
     };
     let space = open(folder.path());
     let ids: Vec<_> =

@@ -108,6 +108,7 @@ impl Reference {
                 Operation::Read => grant.rights.read,
                 Operation::Write => grant.rights.write,
                 Operation::Share => grant.rights.share,
+                Operation::Erase | Operation::Unfreeze | Operation::Release => false,
             };
             named && given
         };
@@ -181,7 +182,12 @@ impl Reference {
                     UpdateMode::Merge { sources, .. } => {
                         refuse_if(sources.len() > self.limits.derived_from, ErrorKind::Invalid)?
                     }
+                    UpdateMode::Revise(revision) => {
+                        refuse_if(revision.sources.len() > self.limits.derived_from, ErrorKind::Invalid)?;
+                        self.check_window(revision.valid.unwrap_or(Window::ALWAYS))?;
+                    }
                     UpdateMode::Append(_) | UpdateMode::Overwrite(_) => {}
+                    other => panic!("the model does not know {other:?}"),
                 }
                 let cube = self.require(who, Operation::Read, &update.cube)?;
                 let head = VersionRef { cube: update.cube, version: cube.version() };
@@ -200,6 +206,13 @@ impl Reference {
                     }
                     UpdateMode::Overwrite(payload) => (payload.clone(), present.valid),
                     UpdateMode::Revalidate(window) => (present.payload.clone(), *window),
+                    UpdateMode::Revise(revision) => {
+                        let all: BTreeSet<VersionRef> = sources.iter().chain(&revision.sources).copied().collect();
+                        sources = all.into_iter().collect();
+                        let payload = revision.payload.as_ref().unwrap_or(&present.payload);
+                        (payload.clone(), revision.valid.unwrap_or(present.valid))
+                    }
+                    other => panic!("the model does not know {other:?}"),
                 };
                 self.check_payload(&payload)?;
                 refuse_if(sources.len() > self.limits.derived_from, ErrorKind::Invalid)?;
@@ -294,7 +307,9 @@ impl Reference {
                 if cube.state == *state {
                     return Ok(false);
                 }
-                refuse_if(matches!(cube.state, State::Frozen | State::Erased), ErrorKind::Invalid)?;
+                refuse_if(!leads(cube.state, *state), ErrorKind::Invalid)?;
+                let merged = self.links.iter().any(|link| link.from == *id && link.kind == LinkKind::MergedInto);
+                refuse_if(*state == State::Merged && !merged, ErrorKind::Invalid)?;
                 let cube = self.cubes.get_mut(id).unwrap();
                 (cube.state, cube.since, cube.reason) = (*state, at, reason.clone());
             }
@@ -305,7 +320,12 @@ impl Reference {
                 for (id, signal) in uses {
                     let cube = self.cubes.get_mut(id).unwrap();
                     match signal {
-                        UseSignal::Read => cube.reads.push(at),
+                        UseSignal::Read => {
+                            cube.reads.push(at);
+                            if cube.state == State::Generated {
+                                (cube.state, cube.since, cube.reason) = (State::Activated, at, "used".to_owned());
+                            }
+                        }
                         UseSignal::Helpful => cube.helpful += 1,
                         UseSignal::Unhelpful => cube.unhelpful += 1,
                     }
@@ -358,6 +378,19 @@ impl Reference {
             }
             reached = next;
         }
+    }
+}
+
+/// Whether a change of state leads from one to the other: the table of the lifecycle, written anew.
+fn leads(from: State, to: State) -> bool {
+    use State::{Activated, Archived, Erased, Expired, Frozen, Generated, Merged};
+    match from {
+        Generated => matches!(to, Activated | Merged | Archived | Expired | Frozen),
+        Activated => matches!(to, Merged | Archived | Expired | Frozen),
+        Merged => matches!(to, Archived | Expired | Activated),
+        Archived => matches!(to, Merged | Expired | Frozen | Activated),
+        Expired => matches!(to, Archived | Activated),
+        Frozen | Erased => false,
     }
 }
 

@@ -11,11 +11,14 @@ use memos_memory::Result;
 use memos_memory::cube::{
     Activation, CubeDraft, Digest, Dtype, LayerShape, ModelFingerprint, Payload, SeededIds, SemanticType, SpaceName,
 };
+use memos_memory::disk::{Disk, SystemDisk};
 use memos_memory::embed::{Embedder, EmbedderId};
 use memos_memory::governance::{LayerPolicy, Principal};
+use memos_memory::keys::{KeyRing, MasterKey, SystemEntropy};
+use memos_memory::ledger::{Ledger, LedgerOptions};
 use memos_memory::limits::Limits;
 use memos_memory::time::{Clock, Timestamp};
-use memos_memory::vault::{Space, Vault, VaultOptions};
+use memos_memory::vault::{MasterKeySource, Space, Vault, VaultOptions};
 use safetensors::tensor::TensorView;
 
 /// Numbers in a vector of [`WordEmbedder`].
@@ -123,8 +126,16 @@ pub(crate) fn options(limits: Limits) -> VaultOptions {
         policy: Arc::new(LayerPolicy),
         clock: Arc::new(HandClock::default()),
         ids: Arc::new(SeededIds::new(1)),
+        disk: Arc::new(SystemDisk),
+        master_key: MasterKeySource::Folder,
+        entropy: Arc::new(SystemEntropy),
         limits,
     }
+}
+
+/// The machine's disk.
+pub(crate) fn system_disk() -> Arc<dyn Disk> {
+    Arc::new(SystemDisk)
 }
 
 /// The space that the tests use.
@@ -135,6 +146,18 @@ pub(crate) fn space_name() -> SpaceName {
 /// Opens the test space below a folder.
 pub(crate) fn open(folder: &Path, options: &VaultOptions) -> Result<Space> {
     Vault::open(folder, options.clone())?.space(&space_name())
+}
+
+/// Opens the ledger of the test space below a folder, without the space.
+pub(crate) fn open_ledger(root: &Path, limits: Limits) -> Ledger {
+    let (disk, folder) = (system_disk(), root.join(space_name().as_str()));
+    let options = LedgerOptions { disk: disk.clone(), sealed: true, limits };
+    let ring = |_| {
+        let master = MasterKey::read(&*disk, &root.join("master.key"))?;
+        let file = folder.join("keys.ring");
+        KeyRing::open(disk.clone(), &file, &master, space_name().as_str(), Arc::new(SystemEntropy)).map(Arc::new)
+    };
+    Ledger::open(&folder, options, ring, |origin| panic!("it is no fork of {origin}")).unwrap()
 }
 
 /// Returns a principal without groups and roles.

@@ -16,9 +16,9 @@ use memos::{Error, Result};
 use serde::Serialize;
 
 use super::super::graph::{PictureForm, around, write_picture};
+use super::super::history::{Statement, chain};
 use super::super::ingest::IngestedFile;
 use super::super::recall::replacement;
-use super::super::show::{Statement, chain};
 use super::material::{
     CHANGED, GUARDED, GUEST, NOTE_KEEPER, NOTES_TAKEN, OWNER, PRIVATE_NOTES, QUESTIONS, REPEATED, TEXTS,
 };

@@ -2,10 +2,10 @@
 
 use memos::Result;
 
+use super::super::history::show_chain;
 use super::super::ingest::{show_files, show_total};
 use super::super::receipts::{Detail, show_receipt};
 use super::super::screen::{DIM, NAME, NOTICE, SCORE, Screen, TITLE, one_line, paint};
-use super::super::show::show_chain;
 use super::super::table::Table;
 use super::material::{GUEST, NOTE_KEEPER, OWNER};
 use super::story::{Asked, Guarded, Story};

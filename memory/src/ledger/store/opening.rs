@@ -1,13 +1,16 @@
 //! Opening the store: beginning a new one whole, waiting for one that is open elsewhere, and telling damage from failure.
 
-use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 
-use super::{BODIES, EVENTS, LedgerHead, META, META_FORMAT, META_HEAD, VECTORS};
-use crate::cube::Digest;
+use super::backend::StoreFile;
+use super::{
+    EVENTS, ForkPoint, LedgerHead, META, META_FORK, META_FORMAT, META_HEAD, META_SEALED, RECORDS, TREE, VECTORS,
+};
+use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::wire::event_digest;
 use crate::limits::Limits;
@@ -15,7 +18,7 @@ use crate::limits::Limits;
 /// The version of the store's tables.
 const FORMAT: u32 = 1;
 
-const STORE_FILE: &str = "ledger.redb";
+pub(super) const STORE_FILE: &str = "ledger.redb";
 /// Held while a ledger begins, so that two programs do not begin the same one.
 const BEGIN_LOCK: &str = "begin.lock";
 
@@ -57,68 +60,117 @@ impl Drop for Store {
     }
 }
 
-/// Opens the store in `folder`, or begins one there, and returns it with where its ledger ends. `bodies` is where the large
-/// bodies of a ledger stand.
-pub(super) fn open_store(folder: &Path, bodies: &Path, limits: &Limits) -> Result<(Store, LedgerHead)> {
-    let file = folder.join(STORE_FILE);
-    if !file.exists() {
-        begin(folder, bodies, &file)?;
+/// How a store begins when it is not there.
+pub(super) struct Begin<'a> {
+    pub(super) folder: &'a Path,
+    /// Where the large bodies of a ledger stand.
+    pub(super) bodies: &'a Path,
+    /// Whether its records are encrypted.
+    pub(super) sealed: bool,
+    /// Where it leaves its origin, when it is a fork.
+    pub(super) fork: Option<&'a ForkPoint>,
+}
+
+/// A store that is open, and what it says of itself.
+pub(super) struct Opened {
+    pub(super) store: Store,
+    pub(super) head: LedgerHead,
+    pub(super) sealed: bool,
+    pub(super) fork: Option<ForkPoint>,
+}
+
+/// Opens a store, or begins one.
+pub(super) fn open_store(disk: &Arc<dyn Disk>, begin: &Begin<'_>, limits: &Limits) -> Result<Opened> {
+    let file = begin.folder.join(STORE_FILE);
+    if !disk.exists(&file) {
+        begin_store(disk, begin, &file)?;
     }
-    let store = Store::of(guarded(|| wait_for(&file, limits).map_err(|e| open_error(&file, e)))?);
-    let head = guarded(|| prepare(&store)).map_err(|e| e.at(file.display()))?;
-    Ok((store, head))
+    let store = Store::of(guarded(|| wait_for(disk, &file, limits))?);
+    let (head, sealed, fork) = guarded(|| prepare(&store, begin)).map_err(|e| e.at(file.display()))?;
+    Ok(Opened { store, head, sealed, fork })
 }
 
 /// Opens the store's file. Programs that share a space hold it for a moment each, so one that is open is waited for.
-fn wait_for(file: &Path, limits: &Limits) -> std::result::Result<Database, redb::DatabaseError> {
+fn wait_for(disk: &Arc<dyn Disk>, file: &Path, limits: &Limits) -> Result<Database> {
     let started = Instant::now();
     loop {
-        match redb::Builder::new().set_cache_size(limits.cache_bytes).open(file) {
-            Err(redb::DatabaseError::DatabaseAlreadyOpen)
-                if started.elapsed() < Duration::from_millis(limits.open_wait_millis) =>
-            {
+        match disk.open(file, false) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                if started.elapsed() >= Duration::from_millis(limits.open_wait_millis) {
+                    let place = file.display();
+                    return Err(Error::new(
+                        ErrorKind::Busy,
+                        format!("`{place}` is open in another program; wait until it is closed"),
+                    ));
+                }
                 std::thread::sleep(OPEN_RETRY);
             }
-            outcome => return outcome,
+            Err(error) => return Err(disk_error(file, error)),
+            Ok(opened) => {
+                if opened.len().map_err(|e| disk_error(file, e))? == 0 {
+                    return Err(Error::corrupt(format!("`{}` is empty; bring the ledger back", file.display())));
+                }
+                let mut builder = redb::Builder::new();
+                builder.set_cache_size(limits.cache_bytes);
+                return builder.create_with_backend(StoreFile::new(opened)).map_err(|e| open_error(file, e));
+            }
         }
     }
 }
 
 /// Makes the store of a new ledger. It gets its name when it is whole, so that a program that dies on the way leaves nothing
 /// that cannot be opened.
-fn begin(folder: &Path, bodies: &Path, file: &Path) -> Result<()> {
-    let (lock, partial) = (folder.join(BEGIN_LOCK), file.with_extension("partial"));
+fn begin_store(disk: &Arc<dyn Disk>, begin: &Begin<'_>, file: &Path) -> Result<()> {
+    let (lock_file, partial) = (begin.folder.join(BEGIN_LOCK), file.with_extension("partial"));
     let failed = |e: std::io::Error| disk_error(file, e);
-    let lock = fs::File::create(&lock).and_then(|lock| lock.lock().map(|()| lock)).map_err(|e| disk_error(&lock, e))?;
-    if file.exists() {
+    let lock = loop {
+        match disk.open(&lock_file, true) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => std::thread::sleep(OPEN_RETRY),
+            outcome => break outcome.map_err(|e| disk_error(&lock_file, e))?,
+        }
+    };
+    if disk.exists(file) {
         return Ok(());
     }
-    if fs::read_dir(bodies).map_err(|e| disk_error(bodies, e))?.next().is_some() {
+    if !disk.list(begin.bodies).map_err(|e| disk_error(begin.bodies, e))?.is_empty() {
         return Err(Error::corrupt(format!(
             "`{}` is missing, and bodies of it are there; bring it back",
             file.display()
         )));
     }
-    if partial.exists() {
-        fs::remove_file(&partial).map_err(failed)?;
+    if disk.exists(&partial) {
+        disk.remove(&partial).map_err(failed)?;
     }
-    let store = Store::of(redb::Builder::new().create(&partial).map_err(|e| open_error(&partial, e))?);
-    prepare(&store)?;
+    let made = disk.open(&partial, true).map_err(failed)?;
+    let database = guarded(|| {
+        redb::Builder::new().create_with_backend(StoreFile::new(made)).map_err(|e| open_error(&partial, e))
+    })?;
+    let store = Store::of(database);
+    guarded(|| prepare(&store, begin))?;
     // Closed before it gets its name.
     drop(store);
-    fs::rename(&partial, file).and_then(|()| fs::File::open(folder)?.sync_all()).map_err(failed)?;
-    lock.unlock().map_err(failed)
+    disk.rename(&partial, file).and_then(|()| disk.sync_folder(begin.folder)).map_err(failed)?;
+    drop(lock);
+    Ok(())
 }
 
-/// Makes the tables of a new store, checks the format of an old one, and returns where it ends.
-fn prepare(store: &Store) -> Result<LedgerHead> {
+/// Makes the tables of a new store, checks the format of an old one, and returns where it ends and where it began.
+fn prepare(store: &Store, begin: &Begin<'_>) -> Result<(LedgerHead, bool, Option<ForkPoint>)> {
     let transaction = store.write()?;
-    let head = {
+    let prepared = {
         let mut meta = transaction.open_table(META).map_err(store_error)?;
-        let format = meta.get(META_FORMAT).map_err(read_error)?.map(|row| row.value().to_vec());
-        match format.as_deref().map(<[u8; 4]>::try_from) {
+        let read = |meta: &redb::Table<'_, &str, &[u8]>, key: &str| -> Result<Option<Vec<u8>>> {
+            Ok(meta.get(key).map_err(read_error)?.map(|row| row.value().to_vec()))
+        };
+        match read(&meta, META_FORMAT)?.as_deref().map(<[u8; 4]>::try_from) {
             None => {
                 meta.insert(META_FORMAT, FORMAT.to_le_bytes().as_slice()).map_err(store_error)?;
+                meta.insert(META_SEALED, [u8::from(begin.sealed)].as_slice()).map_err(store_error)?;
+                if let Some(fork) = begin.fork {
+                    let bytes = postcard::to_stdvec(fork)
+                        .map_err(|e| Error::invalid(format!("the fork cannot be written: {e}")))?;
+                    meta.insert(META_FORK, bytes.as_slice()).map_err(store_error)?;
+                }
             }
             Some(Ok(bytes)) if u32::from_le_bytes(bytes) == FORMAT => {}
             Some(Ok(bytes)) => {
@@ -129,24 +181,36 @@ fn prepare(store: &Store) -> Result<LedgerHead> {
             }
             Some(Err(_)) => return Err(Error::corrupt("the store does not say its format")),
         }
-        let stored = meta.get(META_HEAD).map_err(read_error)?.map(|row| row.value().to_vec());
-        let events = transaction.open_table(EVENTS).map_err(store_error)?;
-        transaction.open_table(BODIES).map_err(store_error)?;
-        transaction.open_table(VECTORS).map_err(store_error)?;
-        let last = events.last().map_err(read_error)?;
-        let head = last.map_or(LedgerHead { events: 0, digest: Digest::from_bytes([0; 32]) }, |(key, value)| {
-            LedgerHead { events: key.value() + 1, digest: event_digest(value.value()) }
+        let sealed = match read(&meta, META_SEALED)?.as_deref() {
+            Some([0]) => false,
+            Some([1]) => true,
+            _ => return Err(Error::corrupt("the store does not say whether it is encrypted")),
+        };
+        let fork = read(&meta, META_FORK)?.map(|bytes| {
+            postcard::from_bytes::<ForkPoint>(&bytes)
+                .map_err(|e| Error::corrupt("the store does not say where it left its origin").with_source(e))
         });
+        let fork = fork.transpose()?;
+        let begun =
+            fork.as_ref().map_or(LedgerHead::EMPTY, |fork| LedgerHead { events: fork.events, digest: fork.digest });
+        let stored = read(&meta, META_HEAD)?;
+        let events = transaction.open_table(EVENTS).map_err(store_error)?;
+        transaction.open_table(RECORDS).map_err(store_error)?;
+        transaction.open_table(VECTORS).map_err(store_error)?;
+        transaction.open_table(TREE).map_err(store_error)?;
+        let last = events.last().map_err(read_error)?;
+        let head = last
+            .map_or(begun, |(key, value)| LedgerHead { events: key.value() + 1, digest: event_digest(value.value()) });
         if stored.as_deref().is_some_and(|digest| digest != head.digest.as_bytes()) {
             return Err(Error::corrupt(format!(
                 "the last event, {}, is not the one that was written last",
                 head.events.saturating_sub(1)
             )));
         }
-        head
+        (head, sealed, fork)
     };
     transaction.commit().map_err(store_error)?;
-    Ok(head)
+    Ok(prepared)
 }
 
 /// Runs `work` on the store. The store panics on some damages that its own checks do not cover; those are damages too.
