@@ -122,6 +122,9 @@ impl InvertedIndex {
             }
         }
         self.terms.put(slot, &[]);
+        if let Some(length) = self.lengths.get_mut(slot as usize) {
+            *length = 0;
+        }
     }
 
     /// Forgets the words that no slot has any more. A word of an erased text must not outlive it.
