@@ -11,6 +11,7 @@ mod completions;
 mod demo;
 mod diff;
 mod erase;
+mod export;
 mod failure;
 mod files;
 mod fork;
@@ -18,6 +19,7 @@ mod govern;
 mod graph;
 mod history;
 mod ids;
+mod import;
 mod ingest;
 mod keys;
 mod life;
@@ -35,6 +37,7 @@ mod show;
 mod sweep;
 mod table;
 mod verify;
+mod watermark;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -94,6 +97,12 @@ enum Command {
     Graph(graph::GraphArguments),
     /// Runs several steps over memory from a file, as a whole or not at all
     Pipeline(pipeline::PipelineArguments),
+    /// Writes memories into a file that other spaces and systems can take in
+    Export(export::ExportArguments),
+    /// Takes memories from a file: a bundle, or what another system exported
+    Import(import::ImportArguments),
+    /// Says who exported a text that turned up somewhere
+    Watermark(watermark::WatermarkArguments),
     /// Takes a memory to another state of its life
     State(life::StateArguments),
     /// Lets a frozen memory be changed again
@@ -176,6 +185,9 @@ fn dispatch(command: Command, scope: &Scope, screen: &mut Screen) -> Result<Foun
         Command::Link(arguments) => link::run(&arguments, scope, screen)?,
         Command::Graph(arguments) => graph::run(&arguments, scope, screen)?,
         Command::Pipeline(arguments) => pipeline::run(&arguments, scope, screen)?,
+        Command::Export(arguments) => export::run(&arguments, scope, screen)?,
+        Command::Import(arguments) => import::run(&arguments, scope, screen)?,
+        Command::Watermark(arguments) => return watermark::run(arguments, scope, screen),
         Command::State(arguments) => life::state(&arguments, scope, screen)?,
         Command::Unfreeze(arguments) => life::unfreeze(&arguments, scope, screen)?,
         Command::Hold(arguments) => govern::hold(&arguments, scope, screen)?,

@@ -18,6 +18,7 @@ pub use id::{CubeId, Digest, GroupName, IdSource, PrincipalId, RandomIds, Seeded
 #[cfg(test)]
 pub(crate) use payload::small_segment;
 pub use payload::{Activation, Dtype, Form, Kind, LayerShape, ModelFingerprint, Parametric, Payload, TargetShape};
+pub(crate) use update::is_role;
 pub use update::{Adoption, CubeDraft, GovernanceChange, Revision, Update, UpdateMode};
 pub use usage::{Usage, UseSignal};
 

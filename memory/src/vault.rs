@@ -31,7 +31,6 @@ pub use proof::{ProofOptions, check_proof};
 #[cfg(fuzzing)]
 pub(crate) use snapshot::fuzz_snapshot;
 pub use space::Space;
-pub(crate) use space::is_role;
 pub use stats::SpaceStats;
 pub use sweep::Swept;
 pub use verify::Verified;

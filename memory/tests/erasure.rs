@@ -186,10 +186,9 @@ fn copy_folder(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy_folder(&path, &target)
-        } else {
-            fs::copy(&path, &target).unwrap();
+        match path.is_dir() {
+            true => copy_folder(&path, &target),
+            false => assert!(fs::copy(&path, &target).is_ok()),
         }
     }
 }
@@ -511,6 +510,32 @@ fn in_forks_it_is_unreadable_at_once_and_after_reopening() {
         assert_eq!(telling, Vec::<String>::new());
         house.close();
     }
+}
+
+#[test]
+fn what_a_fork_erases_of_its_origins_is_hidden_in_the_fork_and_stays_in_the_origin() {
+    let house = House::new(options(limits()));
+    let name: SpaceName = "acme/fork".parse().unwrap();
+    let fork = house.vault.fork(&ada(), &space_name(), None, &name).unwrap();
+    fork.erase(&ada(), Erasure::Cubes(house.gone.clone()), "").unwrap();
+    let check = |fork: &Space, place: &str| {
+        for id in &house.gone {
+            assert_eq!(kind(fork.get(&ada(), id)), Some(ErrorKind::NotFound), "{place}");
+            assert!(fork.versions(&ada(), id).unwrap().is_empty(), "{place}");
+            let around = fork.neighbourhood(&ada(), id, 1, 9).unwrap();
+            assert_eq!(
+                (around.cubes.len(), around.cubes[0].title.as_str(), &around.cubes[0].speaker),
+                (1, "", &None),
+                "{place}"
+            );
+            assert_eq!(kind(fork.restore(&ada(), id, 1)), Some(ErrorKind::NotFound), "{place}");
+            assert!(house.space().get(&ada(), id).is_ok(), "{place}: the origin keeps its own");
+        }
+        assert!(found(fork).iter().all(|id| house.kept.contains(id)), "{place}");
+    };
+    check(&fork, "at once");
+    drop(fork);
+    check(&house.vault.space(&name).unwrap(), "after reopening");
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &EraseArguments, scope: &Scope, screen: &mut Screen
     }
     let (what, erasure) = match &arguments.subject {
         Some(subject) => (format!("all memories of `{subject}`"), Erasure::Subject(subject.clone())),
-        None => (counted(cubes.len()), Erasure::Cubes(cubes.clone())),
+        None => (counted(cubes.len() as u64), Erasure::Cubes(cubes.clone())),
     };
     let said = rows(&space, &scope.caller, &cubes, screen.columns);
     confirm(&format!("{what} in {}", space.name()), &said, arguments.yes)?;
@@ -93,7 +93,7 @@ pub(super) fn run(arguments: &EraseArguments, scope: &Scope, screen: &mut Screen
     if screen.json {
         return screen.object(&done);
     }
-    screen.line(format!("erased {} of {} for good", counted(done.erased.len()), paint(NAME, space.name())));
+    screen.line(format!("erased {} of {} for good", counted(done.erased.len() as u64), paint(NAME, space.name())));
     if !done.derived.is_empty() {
         let still = format!(
             "{} made from it still there, and may say the same; `memos erase ID…` or `--derived` erases those too",
@@ -114,18 +114,18 @@ fn all_of_space(arguments: &EraseArguments, scope: &Scope, screen: &mut Screen) 
     let vault = scope.vault()?;
     // What is not there must be said before anything is asked.
     let memories = vault.existing_space(name)?.stats(&scope.caller).cubes;
-    confirm(&format!("the space {name} with {} and all keys", counted(memories)), &[], arguments.yes)?;
+    confirm(&format!("the space {name} with {} and all keys", counted(memories as u64)), &[], arguments.yes)?;
     let cubes = vault.erase_space(&scope.caller, name)?;
     if screen.json {
         let (erased, events, derived) = (Vec::new(), Vec::new(), Vec::new());
         return screen.object(&ErasedMemories { space: name, erased, events, derived, space_erased: true });
     }
-    let plural = if cubes == 1 { "memory" } else { "memories" };
-    screen.line(format!("erased {} with {cubes} {plural} for good", paint(NAME, name)));
+    screen.line(format!("erased {} with {} for good", paint(NAME, name), counted(cubes)));
     Ok(())
 }
 
-fn counted(memories: usize) -> String {
+/// Returns how many memories, in words.
+pub(super) fn counted(memories: u64) -> String {
     if memories == 1 { "1 memory".to_owned() } else { format!("{memories} memories") }
 }
 

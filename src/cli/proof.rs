@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use memos::Result;
-use memos::cube::{Cube, CubeId, Header, PrincipalId, SpaceName};
+use memos::cube::{Cube, CubeId, Digest, Header, PrincipalId, SpaceName};
 use memos::ledger::{Change, Checked, Event, SignedHead, SpaceKey, Trust};
 use memos::time::Timestamp;
 use memos::vault::{ProofOptions, check_proof};
@@ -145,7 +145,7 @@ struct CheckedProof<'a> {
     holds: bool,
     space: &'a SpaceName,
     events: u64,
-    root: String,
+    root: Digest,
     signed_at: Timestamp,
     key: SpaceKey,
     signer_known: bool,
@@ -199,7 +199,7 @@ fn as_object(checked: &Checked<Event, Cube>, signer_known: bool) -> CheckedProof
         holds: true,
         space: &head.space,
         events: head.events,
-        root: head.root.to_string(),
+        root: head.root,
         signed_at: head.at,
         key: head.key,
         signer_known,

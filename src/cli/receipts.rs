@@ -69,6 +69,9 @@ pub(super) fn show_receipt(
     if receipt.version > 1 {
         about.push(format!("version {}", receipt.version));
     }
+    if !receipt.decision.allowed() {
+        about.push("redacted".to_owned());
+    }
     if !receipt.state.is_recalled() {
         about.push(receipt.state.to_string());
     }
@@ -137,7 +140,10 @@ fn show_all(screen: &mut Screen, receipt: &Receipt) {
     }
     table.row(["allowed".into(), format!("because {}", receipt.decision.rule)]);
     table.row(["from".into(), format!("{}, {} tokens as {}", receipt.space, receipt.tokens, receipt.form)]);
-    table.row(["digest".into(), receipt.digest.to_string()]);
+    // What a short text says could be guessed from its digest; so none is given of what is redacted.
+    if receipt.decision.allowed() {
+        table.row(["digest".into(), receipt.digest.to_string()]);
+    }
     table.lines(screen.columns).into_iter().for_each(|line| screen.line(line));
 }
 

@@ -38,6 +38,9 @@ pub(super) struct RememberArguments {
     /// Who said it
     #[arg(long, value_name = "NAME")]
     speaker: Option<String>,
+    /// Whose data it is, by which it can be erased [default: the speaker, else the owner]
+    #[arg(long, value_name = "NAME")]
+    subject: Option<String>,
     /// When it was said or seen [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
@@ -64,6 +67,7 @@ pub(super) fn run(arguments: RememberArguments, scope: &Scope, screen: &mut Scre
         tags: arguments.tag,
         task: arguments.task,
         speaker: arguments.speaker,
+        subject: arguments.subject,
         observed: arguments.at,
         layer: arguments.layer,
         ..CubeDraft::text(arguments.semantic, arguments.text)

@@ -170,8 +170,14 @@ fn facts(header: &Header, head: &CubeHead) -> Vec<(&'static str, String)> {
     let usage = &head.usage;
     let last = usage.last_read.map(|at| format!(", last {}", moment(at))).unwrap_or_default();
     facts.push(("used", format!("{} times{last}; {} helpful, {} not", usage.reads, usage.helpful, usage.unhelpful)));
-    facts.push(("digest", head.digest.to_string()));
+    // A redacted memory has no digest, from which what is hidden could be guessed.
+    let digest = if is_redacted(head) { "none: it is redacted".to_owned() } else { head.digest.to_string() };
+    facts.push(("digest", digest));
     facts
+}
+
+fn is_redacted(head: &CubeHead) -> bool {
+    head.digest.as_bytes().iter().all(|byte| *byte == 0)
 }
 
 fn with_reason(state: State, reason: &str) -> String {

@@ -7,7 +7,7 @@
 //!   "cubes": 18, "links": 31}, "error": null, "seconds": 0.02}]}
 //! ```
 //!
-//! with the fields of [`memos::vault::Verified`], digests as text. When one space fails, its `verified` is null, `error` names the first thing that
+//! with the fields of [`memos::vault::Verified`]. When one space fails, its `verified` is null, `error` names the first thing that
 //! is wrong, the others are verified all the same, and the exit code is 1.
 
 use std::time::Instant;
@@ -38,28 +38,9 @@ struct Report {
 #[derive(Serialize)]
 struct VerifiedSpace {
     name: SpaceName,
-    verified: Option<Found>,
+    verified: Option<Verified>,
     error: Option<String>,
     seconds: f64,
-}
-
-#[derive(Serialize)]
-struct Found {
-    events: u64,
-    digest: String,
-    root: String,
-    records: u64,
-    bytes: u64,
-    erased: u64,
-    cubes: u64,
-    links: u64,
-}
-
-impl From<Verified> for Found {
-    fn from(verified: Verified) -> Self {
-        let Verified { events, digest, root, records, bytes, erased, cubes, links } = verified;
-        Self { events, digest: digest.to_string(), root: root.to_string(), records, bytes, erased, cubes, links }
-    }
 }
 
 pub(super) fn run(arguments: &VerifyArguments, scope: &Scope, screen: &mut Screen) -> Result<()> {
@@ -69,7 +50,7 @@ pub(super) fn run(arguments: &VerifyArguments, scope: &Scope, screen: &mut Scree
     for name in names {
         let begun = Instant::now();
         let (verified, error) = match verify(&vault, &name, screen) {
-            Ok(verified) => (Some(verified.into()), None),
+            Ok(verified) => (Some(verified), None),
             Err(error) if names_nothing(&error) => return Err(error),
             Err(error) => {
                 let text = error.to_string();
@@ -112,7 +93,7 @@ fn print(spaces: &[VerifiedSpace], screen: &mut Screen) {
             screen.paragraph(2, anstyle::Style::new(), &what);
             continue;
         };
-        let Found { events, root, records, bytes, erased, cubes, links, .. } = verified;
+        let Verified { events, root, records, bytes, erased, cubes, links, .. } = verified;
         screen.result(format!("{} is whole", paint(NAME, &space.name)));
         let mut table = Table::new(2).words("", super::screen::DIM).text("");
         let speed = *events as f64 / space.seconds.max(1e-6);
@@ -120,7 +101,7 @@ fn print(spaces: &[VerifiedSpace], screen: &mut Screen) {
         table.row(["events".into(), format!("{events}, each the one that its successor names")]);
         table.row(["records".into(), format!("{records} with {}{gone}", size(*bytes))]);
         table.row(["memories".into(), format!("{cubes}, with {links} links")]);
-        table.row(["root".into(), root.clone()]);
+        table.row(["root".into(), root.to_string()]);
         table.row(["took".into(), format!("{:.2} s, {speed:.0} events/s", space.seconds)]);
         table.lines(screen.columns).into_iter().for_each(|line| screen.line(line));
     }

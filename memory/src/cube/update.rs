@@ -16,6 +16,14 @@ use crate::governance::sensitivity::{SensitivityKind, find_sensitive};
 use crate::limits::Limits;
 use crate::time::{Timestamp, Window};
 
+/// Speakers that are called by their role where the source names nobody.
+const ROLES: &[&str] = &["user", "assistant", "system", "tool", "narrator"];
+
+/// Returns whether a speaker is called by a role, because the source names nobody.
+pub(crate) fn is_role(speaker: &str) -> bool {
+    ROLES.contains(&speaker)
+}
+
 /// A memory on its way in: all that its writer knows. The rest of the header is filled in when it is stored.
 #[derive(Debug, Clone)]
 pub struct CubeDraft {
@@ -41,7 +49,7 @@ pub struct CubeDraft {
     pub speaker: Option<String>,
     /// Its place in the source.
     pub reference: Option<String>,
-    /// Whose data it is: a person's or a principal's name; the owner's when not given.
+    /// Whose data it is: a person's or a principal's name. The speaker's when not given; the owner's where nobody is named.
     pub subject: Option<String>,
     /// When it was said or seen; the time of storing when not given.
     pub observed: Option<Timestamp>,
@@ -155,6 +163,8 @@ impl CubeDraft {
     ) -> (Header, Payload) {
         let fingerprint = fingerprint(&self.payload, embedder);
         let owner = self.owner.unwrap_or_else(|| writer.clone());
+        let named = self.speaker.clone().filter(|speaker| !is_role(speaker));
+        let subject = self.subject.or(named).unwrap_or_else(|| owner.to_string());
         let mut sensitivity = BTreeSet::new();
         add_sensitivity(&mut sensitivity, self.sensitivity, &self.payload);
         let header = Header {
@@ -164,7 +174,7 @@ impl CubeDraft {
             title: self.title,
             tags: self.tags,
             path: self.path,
-            subject: self.subject.unwrap_or_else(|| owner.to_string()),
+            subject,
             origin: Origin {
                 principal: writer.clone(),
                 kind: self.origin,
@@ -237,10 +247,14 @@ impl Adoption {
         embedder: &EmbedderId,
     ) -> (Header, Payload) {
         let Self { draft, author, created, state, source } = self;
+        let is_dated = draft.observed.is_some();
         let (mut header, payload) = draft.into_first(id, writer, at, embedder);
         header.origin.principal = author;
         header.origin.source = Some(source);
         header.times.created = created;
+        if !is_dated {
+            header.times.observed = created;
+        }
         header.lifecycle.state = state;
         (header, payload)
     }

@@ -82,6 +82,8 @@ pub struct ImportOptions {
     pub on_conflict: OnConflict,
     /// Whether what was global, or shared with a group of the importer, stays so. Without it everything is private.
     pub keep_layers: bool,
+    /// Whether it is only checked, and nothing is written.
+    pub dry_run: bool,
 }
 
 /// One change that an import makes.

@@ -294,7 +294,9 @@ fn import_all(
             Step::Link(link) => batch.link(link),
         };
     }
-    if !batch.is_empty() {
+    if options.dry_run {
+        space.check(caller, batch)?;
+    } else if !batch.is_empty() {
         space.commit_whole(caller, batch)?;
     }
     Ok(plan.report)

@@ -113,7 +113,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    const fn allow(rule: &'static str) -> Self {
+    pub(crate) const fn allow(rule: &'static str) -> Self {
         Self { access: Access::Full, rule }
     }
 

@@ -10,7 +10,7 @@
 //! off; and a checksum of two. So without the key nobody can say whose a mark is, nor make one in another's name; and with
 //! it one can say only by trying those who may have been it. A name in clear would be found by everybody, and forged by
 //! anybody. What a mark does not prove: that its sharer shared *this* text, since a whole mark can be cut out of one text and
-//! put into another. It says where to look; what was shared is in the audit log.
+//! put into another. It says where to look.
 //!
 //! What it does not survive: retyping, scanning and reading by machine, a model's paraphrase, programs that drop what is
 //! invisible (or fold by NFKC_Casefold), and everyone who wants it gone: [`strip`] is public, and as easily written. It is

@@ -7,7 +7,6 @@ use super::summary::Digest;
 use super::temporal::find_times;
 use crate::cube::{CubeDraft, OriginKind, SemanticType};
 use crate::time::{Timestamp, Window};
-use crate::vault::is_role;
 
 /// Names of one cube that become tags.
 pub(super) fn entity_tag(name: &str) -> String {
@@ -64,7 +63,6 @@ pub(super) fn message(turn: &Turn, place: &TurnPlace<'_>, options: &IngestOption
         task: options.task.clone(),
         session: Some(session_name(place.conversation, place.session)),
         speaker: Some(turn.speaker.clone()),
-        subject: subject(&turn.speaker),
         reference: Some(
             turn.reference.clone().unwrap_or_else(|| format!("S{}:{}", place.session_number, place.number)),
         ),
@@ -73,11 +71,6 @@ pub(super) fn message(turn: &Turn, place: &TurnPlace<'_>, options: &IngestOption
         layer: options.layer.clone(),
         ..CubeDraft::text(SemanticType::Message, text)
     }
-}
-
-/// Returns whose data it is that somebody says: theirs, when they are called by a name.
-pub(super) fn subject(speaker: &str) -> Option<String> {
-    (!is_role(speaker)).then(|| speaker.to_owned())
 }
 
 /// Returns the stretch of time that a text speaks of: the first it names, resolved against when it was said.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::assertions::Assertion;
-use super::drafts::{entity_tag, subject, task_of};
+use super::drafts::{entity_tag, task_of};
 use super::ingest::{IngestOptions, IngestReport};
 use crate::cube::{CubeDraft, CubeId, OriginKind, SemanticType, Update, UpdateMode, VersionRef};
 use crate::error::{ErrorKind, Result};
@@ -147,7 +147,6 @@ fn draft(
         session: found_in.session.map(str::to_owned),
         model: found_in.model.map(str::to_owned),
         speaker: Some(found_in.speaker.to_owned()),
-        subject: subject(found_in.speaker),
         observed: Some(found_in.at),
         valid,
         layer: options.layer.clone(),

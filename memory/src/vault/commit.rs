@@ -77,7 +77,6 @@ pub(super) struct Target<'a> {
 
 /// What an erasure takes away.
 pub(super) struct Forgotten {
-    pub(super) cubes: Vec<CubeId>,
     /// The keys of the records that are this space's own.
     pub(super) keys: Vec<(u32, u64)>,
     pub(super) subject: Option<u32>,
@@ -186,8 +185,7 @@ impl Writer {
                     match found {
                         Ok((rows, keys)) => {
                             new.gone = rows;
-                            let (cubes, subject) = (cubes.clone(), *subject);
-                            forgotten = Some(Forgotten { cubes, keys, subject, through: first_event });
+                            forgotten = Some(Forgotten { keys, subject: *subject, through: first_event });
                         }
                         Err(error) => {
                             answer_all(&callers, &error);

@@ -5,6 +5,9 @@
 //! the tombstone: the ids, owners, times and states of the events, over which the chain still verifies. When a program dies on the
 //! way, the next opening goes on where it stopped.
 
+use std::sync::Weak;
+use std::sync::atomic::Ordering;
+
 use serde::Serialize;
 
 use super::batch::{Batch, Write};
@@ -74,6 +77,9 @@ impl Space {
                     (slots, self.subject_key(&name))
                 }
             };
+            if slots.is_empty() {
+                return Err(Error::not_found("there is nothing to erase; name at least one cube"));
+            }
             Limits::check("the erasure", slots.len(), self.limits().erased_cubes, "cubes")?;
             let derived = self.derived_from(&view, caller, &slots);
             let ids = slots.iter().filter_map(|slot| view.head(*slot)).map(|head| head.id).collect::<Vec<_>>();
@@ -126,32 +132,34 @@ impl Space {
                 format!("it is erased, but a copy could not be destroyed yet; the next opening goes on ({error})"),
             )
         };
-        shared.governed.fetch_max(forgotten.through, std::sync::atomic::Ordering::Release);
+        shared.governed.fetch_max(forgotten.through, Ordering::Release);
         shared.views.lock().clear();
-        for fork in shared.forks.lock().iter().filter_map(std::sync::Weak::upgrade) {
-            Space::from_shared(fork).forget_inherited(&forgotten.cubes).map_err(unfinished)?;
-        }
         let subjects: Vec<u32> = forgotten.subject.into_iter().collect();
         shared.ring.burn(&forgotten.keys, &subjects, forgotten.through).map_err(unfinished)?;
-        shared.remove_snapshot().map_err(unfinished)
+        shared.remove_snapshot().map_err(unfinished)?;
+        let forks: Vec<_> = shared.forks.lock().iter().filter_map(Weak::upgrade).collect();
+        forks.into_iter().try_for_each(|fork| Self::from_shared(fork).erase_inherited()).map_err(unfinished)
     }
 
-    /// Forgets what was erased in the space that this one was forked from, here and in what was forked from this one.
-    fn forget_inherited(&self, cubes: &[CubeId]) -> Result<()> {
-        {
-            let mut present = self.shared().present.write();
-            let projection = present.change();
-            let slots: Vec<Slot> = cubes.iter().filter_map(|cube| projection.slot(cube)).collect();
-            let inherited = self.shared().readers.fork_point().map_or(0, |fork| fork.events);
-            let whole = |slot: &Slot| projection.head(*slot).is_some_and(|head| head.event < inherited);
-            let gone: Vec<Slot> = slots.into_iter().filter(whole).collect();
-            projection.forget(&gone)?;
-            projection.index.forget_unused_words();
+    /// Erases in a fork what was erased in its origin, with the versions that the fork has added. What is under legal hold here
+    /// keeps those; its origin's are unreadable all the same.
+    pub(super) fn erase_inherited(&self) -> Result<()> {
+        let Some(origin) = &self.shared().origin else { return Ok(()) };
+        let cubes: Vec<CubeId> = {
+            let (ours, theirs) = (self.view(), origin.view());
+            let erased_there = |cube: &CubeId| {
+                theirs.slot(cube).and_then(|slot| theirs.head(slot)).is_some_and(|head| head.state == State::Erased)
+            };
+            let here = ours.heads.iter().filter(|head| head.state != State::Erased && !head.legal_hold);
+            here.map(|head| head.id).filter(erased_there).collect()
+        };
+        if cubes.is_empty() {
+            return Ok(());
         }
-        self.shared().views.lock().clear();
-        self.shared().remove_snapshot()?;
-        let forks: Vec<_> = self.shared().forks.lock().iter().filter_map(std::sync::Weak::upgrade).collect();
-        forks.into_iter().try_for_each(|fork| Space::from_shared(fork).forget_inherited(cubes))
+        let mut batch = Batch::default();
+        let reason = format!("erased in `{}`, from which this space was forked", origin.name());
+        batch.push(Write::Erase { cubes, subject: None, reason });
+        self.commit_as_space(batch).map(drop)
     }
 
     /// Finishes erasures that a program did not live to finish.
@@ -167,10 +175,22 @@ impl Space {
                 burned - 1
             )));
         }
+        let reader = self.ledger()?;
+        if through > 0 && !self.is_encrypted() {
+            // No key tells how far it came.
+            let erased = self
+                .view()
+                .heads
+                .iter()
+                .filter(|head| head.state == State::Erased)
+                .map(|head| head.id)
+                .collect::<Vec<_>>();
+            let (rows, _) = gone(&self.view(), &reader, &erased)?;
+            self.writer()?.hold(|ledger| ledger.remove_files(rows.into_iter().map(|(_, file)| file)));
+        }
         if through <= burned {
             return Ok(());
         }
-        let reader = self.ledger()?;
         let (mut keys, mut subjects) = (Vec::new(), Vec::new());
         let mut files = Vec::new();
         for sequence in burned.max(reader.first_own())..through {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::Batch;
 use super::past::Point;
 use super::projection::{CubeHead, Present};
-use super::space::{Opening, RING_FILE, Space};
+use super::space::{Opening, RING_FILE, Space, draw_session};
 use super::{Vault, snapshot};
 use crate::cube::{
     Adoption, Cube, CubeDraft, CubeId, Header, Source, SpaceName, State, Update, UpdateMode, VersionRef,
@@ -60,42 +60,46 @@ impl Vault {
     pub fn fork(&self, caller: &Principal, from: &SpaceName, at: Option<Point>, to: &SpaceName) -> Result<Space> {
         let origin = self.existing_space(from)?;
         let mut open = self.open.lock();
-        let folder = self.folder(to);
-        let options = &self.options;
-        if Ledger::is_there(&folder, &*options.disk) {
+        if Ledger::is_there(&self.folder(to), &*self.options.disk) {
             return Err(Error::conflict(format!("there is a space `{to}` already; choose another name")));
         }
+        // Nothing is written in the origin meanwhile, so that no erasure misses the fork.
+        let space = origin.writer()?.hold(|_| self.begin_fork(caller, &origin, at, to))?;
+        open.insert(to.clone(), std::sync::Arc::downgrade(space.shared()));
+        Ok(space)
+    }
+
+    fn begin_fork(&self, caller: &Principal, origin: &Space, at: Option<Point>, to: &SpaceName) -> Result<Space> {
+        let (folder, options) = (self.folder(to), &self.options);
         let present = origin.view().clone();
         let head = match at {
             None => present.ledger,
             Some(point) => {
                 let events = origin.events_at(point)?;
-                require_same_rights(&origin, events)?;
+                require_same_rights(origin, events)?;
                 LedgerHead { events, digest: origin.ledger()?.digest(events - 1)? }
             }
         };
         let opening = Opening { folder: &folder, name: to, options, keys: &self.keys };
-        let point = ForkPoint { origin: from.clone(), events: head.events, digest: head.digest };
+        let point = ForkPoint { origin: origin.name().clone(), events: head.events, digest: head.digest };
         let readers = origin.shared().readers.clone();
-        let mut ledger = Ledger::fork(&folder, opening.ledger_options(), point, |found| opening.ring(found), readers)?;
-        let ring = ledger.ring();
-        let change = Change::SpaceForked { name: to.clone(), origin: from.clone() };
+        let found = |found| opening.ring(found);
+        let mut ledger = Ledger::fork(&folder, opening.ledger_options(), point, found, readers)?;
+        let change = Change::SpaceForked { name: to.clone(), origin: origin.name().clone() };
         ledger.append(vec![NewEvent::bare(options.clock.now(), caller.id.clone(), change)])?;
-        let readers = ledger.readers();
-        let shared_projection = head == present.ledger;
-        let present = match shared_projection {
+        let (readers, ring) = (ledger.readers(), ledger.ring());
+        let present = match head == present.ledger {
             true => present.at(ledger.head()),
             false => {
                 let reader = readers.reader()?;
                 let mut projection = snapshot::beginning(&reader, &*options.embedder)?;
                 snapshot::catch_up(&mut projection, LedgerHead::EMPTY, &reader, ledger.head(), &*options.embedder)?;
-                super::projection::Present::new(projection, ledger.head())
+                Present::new(projection, ledger.head())
             }
         };
         ring.set_next_slot(present.next_key_slot);
-        let space = Space::of(&opening, present, readers, ring, Some(origin), Some(ledger));
-        open.insert(to.clone(), std::sync::Arc::downgrade(space.shared()));
-        Ok(space)
+        let (origin, session) = (Some(origin.clone()), draw_session(options)?);
+        Ok(Space::of(&opening, present, readers, ring, origin, Some(ledger), session))
     }
 
     /// Writes what a fork has changed into the space that it was forked from, in one durable step: new cubes under their ids, new
@@ -266,6 +270,11 @@ impl<'a> Merging<'a> {
         }
         let changed = head.event >= self.shared;
         if changed && !self.says_the_same(head, &known)? {
+            if matches!(known.state, State::Frozen | State::Merged) {
+                // It takes no version, whichever side shall hold.
+                self.merged.conflicts.push(head.id);
+                return Ok(());
+            }
             if known.event >= self.shared {
                 self.merged.conflicts.push(head.id);
                 if self.rule != OnConflict::TakeFork {

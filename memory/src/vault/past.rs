@@ -142,24 +142,35 @@ impl Space {
         let events = self.events_at(point)?;
         let shared = self.shared();
         let governed = shared.governed.load(Ordering::Acquire);
-        {
+        let known = {
             let mut views = shared.views.lock();
-            views.retain(|view| view.shared().past.as_ref().is_some_and(|(made, _)| *made == governed));
-            if let Some(view) = views.iter().find(|view| view.view().ledger.events == events) {
-                return Ok(view.clone());
+            views.retain(|(made, _)| *made == governed);
+            views.iter().find(|(_, present)| present.ledger.events == events).map(|(_, present)| present.clone())
+        };
+        let present = match known {
+            Some(present) => present,
+            None => {
+                let present = self.present_at(events)?;
+                let mut views = shared.views.lock();
+                while views.len() >= self.limits().past_views.max(1) {
+                    views.pop_front();
+                }
+                views.push_back((governed, present.clone()));
+                present
             }
+        };
+        let opening =
+            Opening { folder: &shared.folder, name: self.name(), options: &shared.options, keys: &Keys::Open };
+        let (readers, ring) = (shared.readers.clone(), shared.ring.clone());
+        let mut view = Self::of(&opening, present, readers, ring, None, None, Default::default());
+        if let Some(made) = Arc::get_mut(&mut view.shared) {
+            made.past = Some((governed, shared.governed.clone()));
+            made.viewed = Some(self.clone());
         }
-        let view = self.view_at(events, governed)?;
-        let mut views = shared.views.lock();
-        while views.len() >= self.limits().past_views.max(1) {
-            views.pop_front();
-        }
-        views.push_back(view.clone());
         Ok(view)
     }
 
-    fn view_at(&self, events: u64, governed: u64) -> Result<Self> {
-        let shared = self.shared();
+    fn present_at(&self, events: u64) -> Result<Present> {
         let reader = self.ledger()?;
         let head = LedgerHead { events, digest: reader.digest(events - 1)? };
         let mut projection = beginning(&reader, self.embedder())?;
@@ -180,14 +191,7 @@ impl Space {
         }
         projection.forget(&gone)?;
         projection.today = HashMap::new();
-        let opening =
-            Opening { folder: &shared.folder, name: self.name(), options: &shared.options, keys: &Keys::Open };
-        let (readers, ring) = (shared.readers.clone(), shared.ring.clone());
-        let mut view = Self::of(&opening, Present::new(projection, head), readers, ring, None, None);
-        if let Some(shared) = Arc::get_mut(&mut view.shared) {
-            shared.past = Some((governed, self.shared.governed.clone()));
-        }
-        Ok(view)
+        Ok(Present::new(projection, head))
     }
 
     /// Returns a cube as it was known at a point, with the state that it had then. No view is made for it.

@@ -1,7 +1,7 @@
 //! Making all vectors of a space again with another embedder.
 
 use super::projection::indexed_text;
-use super::space::{Opening, SNAPSHOT_FILE, system_principal};
+use super::space::{Opening, SNAPSHOT_FILE, draw_session, system_principal};
 use crate::cube::{Kind, Payload, SpaceName};
 use crate::error::{Error, Result};
 use crate::index::QuantizedVector;
@@ -26,7 +26,7 @@ pub(super) fn reembed(opening: &Opening<'_>, mut progress: impl FnMut(u64, u64))
         return Err(Error::not_found(format!("there is no space in `{}` yet", folder.display())));
     }
     let embedder = &options.embedder;
-    let session = options.ids.cube_id(options.clock.now());
+    let session = draw_session(options)?;
     let mut vectors = Vec::new();
     for sequence in 0..head.events {
         progress(sequence, head.events);
@@ -35,11 +35,11 @@ pub(super) fn reembed(opening: &Opening<'_>, mut progress: impl FnMut(u64, u64))
             continue;
         }
         let Some(body) = reader.record(sequence, &mut header)? else { continue };
-        let Some(key) = ring.record_key(header.seal.ring, header.seal.slot, session.as_bytes()) else { continue };
+        let Some(key) = ring.record_key(header.seal.ring, header.seal.slot, &session) else { continue };
         let payload = Payload::checked(header.form.clone(), body)?;
         let text = indexed_text(&header, payload.as_text().unwrap_or_default());
         let vector = QuantizedVector::of(&embedder.embed(&text)?).to_bytes();
-        vectors.push((sequence, vector_row(&vector, session.as_bytes(), &key)));
+        vectors.push((sequence, vector_row(&vector, &session, &key)));
     }
     let change = Change::EmbedderChanged { embedder: embedder.id().clone() };
     let event = NewEvent::bare(options.clock.now(), system_principal()?, change);

@@ -17,8 +17,8 @@ use crate::embed::{Embedder, EmbedderId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{LinkKind, Slot};
 use crate::index::{FlatIndex, FlatPieces, PieceIndex, QuantizedVector, TermReader};
-use crate::keys::{KeyRing, Part};
-use crate::ledger::{Change, LedgerHead, LedgerReader, Session};
+use crate::keys::Part;
+use crate::ledger::{Change, LedgerHead, LedgerReader, LedgerReaders, Session};
 use crate::time::Timestamp;
 
 const MAGIC: &[u8; 8] = b"MEMOSPRJ";
@@ -30,7 +30,7 @@ const FORMAT: u32 = 2;
 pub(super) struct SnapshotFile<'a> {
     pub(super) disk: &'a dyn Disk,
     pub(super) path: &'a Path,
-    pub(super) ring: &'a KeyRing,
+    pub(super) readers: &'a LedgerReaders,
     pub(super) space: &'a SpaceName,
     /// Events after which nothing was erased any more. A snapshot from before holds what must be gone.
     pub(super) erased_through: Erasures,
@@ -44,7 +44,7 @@ pub(super) fn save(present: &Present, file: &SnapshotFile<'_>, session: &Session
     let failed = |e: std::io::Error| Error::unavailable(format!("`{}`: {e}", file.path.display())).with_source(e);
     let body = postcard::to_stdvec(&Flat::of(present, file))
         .map_err(|e| Error::invalid(format!("the snapshot cannot be written: {e}")))?;
-    let key = file.ring.snapshot_key(session);
+    let key = file.readers.snapshot_key(session);
     let mut sealed = Vec::with_capacity(key.sealed_len(body.len()));
     key.seal(Part::Snapshot, &body, &mut sealed);
     let digest = Digest::of(&sealed);
@@ -153,7 +153,7 @@ fn read(file: &SnapshotFile<'_>, dimensions: usize) -> Option<Present> {
     if u32::from_le_bytes(*format) != FORMAT || Digest::of(sealed).as_bytes() != digest {
         return None;
     }
-    let body = file.ring.snapshot_key(session).open(Part::Snapshot, sealed).ok()?;
+    let body = file.readers.snapshot_key(session).open(Part::Snapshot, sealed).ok()?;
     let flat = postcard::from_bytes::<Flat>(&body).ok()?;
     let fits = flat.space == *file.space
         && flat.erased_through == file.erased_through

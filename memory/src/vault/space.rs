@@ -16,13 +16,13 @@ use super::projection::{CubeHead, Indexed, Present, indexed_text};
 use super::snapshot::{self, SnapshotFile};
 use crate::cube::{
     Cube, CubeDraft, CubeId, Header, Lifecycle, Payload, PrincipalId, SpaceName, State, Update, UpdateMode, Usage,
-    VersionRef,
+    VersionRef, is_role,
 };
 use crate::disk::MemoryDisk;
 use crate::embed::Embedder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::governance::redaction::{NO_DIGEST, redacted};
-use crate::governance::{Access, Decision, Operation, Principal};
+use crate::governance::{Access, AccessClass, Decision, Operation, Policy, Principal};
 use crate::graph::Slot;
 use crate::index::{ClassSet, QuantizedVector, TermReader};
 use crate::keys::{KeyRing, Keys};
@@ -32,13 +32,6 @@ use crate::ledger::{
 };
 use crate::limits::Limits;
 use crate::time::Timestamp;
-
-/// Returns whether a speaker is called by a role, because the source names nobody.
-pub(crate) fn is_role(speaker: &str) -> bool {
-    ROLES.contains(&speaker)
-}
-
-const ROLES: &[&str] = &["user", "assistant", "system", "tool", "narrator"];
 
 pub(super) const SNAPSHOT_FILE: &str = "projection.bin";
 pub(super) const RING_FILE: &str = "keys.ring";
@@ -73,8 +66,19 @@ pub(super) struct Shared {
     pub(super) governed: Arc<AtomicU64>,
     /// What `governed` was when this view of the past was made, and where it is looked up.
     pub(super) past: Option<(u64, Arc<AtomicU64>)>,
-    /// Views of the past that were made lately.
-    pub(super) views: Mutex<VecDeque<Space>>,
+    /// What views of the past that were made lately show, and what `governed` was then.
+    pub(super) views: Mutex<VecDeque<(u64, Present)>>,
+    /// In a view of the past: the space, which stays open as long.
+    pub(super) viewed: Option<Space>,
+}
+
+/// What a space itself may do.
+struct Everything;
+
+impl Policy for Everything {
+    fn decide(&self, _: &Principal, _: Operation, _: &AccessClass) -> Decision {
+        Decision::allow("the space itself may")
+    }
 }
 
 /// A handle to one space.
@@ -172,19 +176,20 @@ impl Space {
         let snapshot = SnapshotFile {
             disk: &*options.disk,
             path: &file,
-            ring: &ring,
+            readers: &readers,
             space: name,
             erased_through: erased_through.clone(),
         };
         let (present, saved_events) = snapshot::load(&snapshot, &reader, ledger.head(), embedder)?;
         ring.set_next_slot(present.next_key_slot);
-        let space = Self::of(opening, present, readers, ring, origin, Some(ledger));
+        let space = Self::of(opening, present, readers, ring, origin, Some(ledger), draw_session(options)?);
         *space.shared.saved_events.write() = saved_events;
         if saved_events == 0 && erased_through.iter().any(|events| *events > 0) {
             // A snapshot that was not taken may hold what was erased since it was written.
             space.shared.remove_snapshot()?;
         }
         space.finish_erasures()?;
+        space.erase_inherited()?;
         Ok(space)
     }
 
@@ -196,6 +201,7 @@ impl Space {
         ring: Arc<KeyRing>,
         origin: Option<Space>,
         ledger: Option<Ledger>,
+        session: Session,
     ) -> Self {
         let Opening { folder, name, options, .. } = opening;
         let shared = Arc::new(Shared {
@@ -208,12 +214,13 @@ impl Space {
             writer: ledger.map(Writer::new),
             readers,
             ring,
-            session: *options.ids.cube_id(options.clock.now()).as_bytes(),
+            session,
             terms: TermReader::default(),
             origin,
             forks: Mutex::default(),
             past: None,
             views: Mutex::default(),
+            viewed: None,
         });
         if let Some(origin) = &shared.origin {
             let mut forks = origin.shared.forks.lock();
@@ -350,6 +357,16 @@ impl Space {
     /// As [`Space::commit`].
     pub fn commit_whole(&self, caller: &Principal, batch: Batch) -> Result<Committed> {
         self.commit_up_to(self.limits().transaction_changes, caller, batch)
+    }
+
+    /// Makes a batch in the name of the space itself, which may do everything.
+    pub(super) fn commit_as_space(&self, batch: Batch) -> Result<Committed> {
+        let space = Principal::new(system_principal()?);
+        let at = self.now();
+        let prepared = self.prepare(&space, batch, at)?;
+        let forget = |forgotten: &Forgotten| self.forget(forgotten);
+        let target = Target { policy: &Everything, ..self.target(&forget) };
+        self.writer()?.commit(&target, &space, at, prepared, Vec::new())
     }
 
     fn commit_up_to(&self, most: usize, caller: &Principal, mut batch: Batch) -> Result<Committed> {
@@ -496,6 +513,9 @@ impl Space {
 
     fn next_version(&self, caller: &Principal, update: Update, at: Timestamp) -> Result<(Header, Payload)> {
         let (head, _) = self.readable_head(caller, &update.cube)?;
+        if head.state == State::Erased {
+            return Err(Error::not_found(format!("cube `{}` was erased", head.id)));
+        }
         // What is damaged must not become part of the next version, which would be sound.
         let (header, body) = self.ledger()?.version(head.event, &head.digest)?;
         let body = Payload::checked(header.form.clone(), body)?;
@@ -524,6 +544,10 @@ impl Space {
     /// As [`Space::get`]; `Corrupt` when a version is not the one that the next names as its parent.
     pub fn versions(&self, caller: &Principal, cube: &CubeId) -> Result<Vec<Cube>> {
         let (head, _) = self.readable_head(caller, cube)?;
+        if head.state == State::Erased {
+            // What a fork erased of its origin's is still in the origin's ledger.
+            return Ok(Vec::new());
+        }
         let ledger = self.ledger()?;
         let mut versions = Vec::with_capacity(head.earlier.len() + 1);
         let mut named = Some(head.digest);
@@ -650,12 +674,11 @@ impl Shared {
         let file = SnapshotFile {
             disk: &*self.options.disk,
             path: &self.folder.join(SNAPSHOT_FILE),
-            ring: &self.ring,
+            readers: &self.readers,
             space: &self.name,
             erased_through: self.readers.erasures()?,
         };
-        let session = self.options.ids.cube_id(self.options.clock.now());
-        snapshot::save(&present, &file, session.as_bytes())?;
+        snapshot::save(&present, &file, &draw_session(&self.options)?)?;
         *saved = present.ledger.events;
         Ok(())
     }
@@ -705,6 +728,13 @@ pub(super) fn lifecycle_of(ledger: &LedgerReader, state: State, event: u64) -> R
         Change::CubesUsed(_) => Some(Lifecycle { state, since: at, reason: "used".to_owned() }),
         _ => None,
     })
+}
+
+/// Draws what makes the keys of one opening, or of one snapshot, its own.
+pub(super) fn draw_session(options: &VaultOptions) -> Result<Session> {
+    let mut session = Session::default();
+    options.entropy.fill(&mut session)?;
+    Ok(session)
 }
 
 fn subject_erased() -> Error {

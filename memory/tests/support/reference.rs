@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use memos_memory::ErrorKind;
 use memos_memory::cube::{
-    CubeDraft, CubeId, Digest, Grant, Grantee, Layer, Payload, PrincipalId, State, Update, UpdateMode, UseSignal,
-    VersionRef,
+    Adoption, CubeDraft, CubeId, Digest, Grant, Grantee, Layer, Payload, PrincipalId, State, Update, UpdateMode,
+    UseSignal, VersionRef,
 };
-use memos_memory::governance::{Operation, Principal, SENSITIVE_READER};
+use memos_memory::governance::{CUSTODIAN, Operation, Principal, SENSITIVE_READER};
 use memos_memory::graph::{Link, LinkKind};
 use memos_memory::limits::Limits;
 use memos_memory::time::{Timestamp, Window};
@@ -19,10 +19,12 @@ use memos_memory::time::{Timestamp, Window};
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     Store(CubeId, Box<CubeDraft>),
+    Adopt(CubeId, Box<Adoption>),
     Update(Update),
     Link(Link),
     Unlink(Link),
     SetState(CubeId, State, String),
+    Unfreeze(CubeId, String),
     Use(Vec<(CubeId, UseSignal)>),
 }
 
@@ -34,13 +36,20 @@ pub(crate) struct Version {
     pub(crate) payload: Payload,
     pub(crate) valid: Window,
     pub(crate) sources: Vec<VersionRef>,
+    /// How it is described, and who may use it.
+    pub(crate) draft: CubeDraft,
 }
 
 /// A cube with all its versions.
 #[derive(Debug, Clone)]
 pub(crate) struct Cube {
-    pub(crate) draft: CubeDraft,
+    /// Its place among all cubes, by age.
+    pub(crate) place: usize,
+    /// When it was seen: when it was stored, or written where it comes from.
+    pub(crate) observed: Timestamp,
     pub(crate) owner: PrincipalId,
+    /// In the past: who may use it today.
+    pub(crate) today: Option<CubeDraft>,
     pub(crate) versions: Vec<Version>,
     pub(crate) state: State,
     pub(crate) since: Timestamp,
@@ -53,6 +62,18 @@ pub(crate) struct Cube {
 impl Cube {
     pub(crate) fn present(&self) -> &Version {
         self.versions.last().unwrap()
+    }
+
+    /// Returns how it is described, and who may use it.
+    pub(crate) fn draft(&self) -> &CubeDraft {
+        &self.present().draft
+    }
+
+    /// Returns whose data it is.
+    pub(crate) fn subject(&self) -> String {
+        let draft = &self.versions[0].draft;
+        let named = draft.subject.clone().or_else(|| draft.speaker.clone());
+        named.unwrap_or_else(|| self.owner.to_string())
     }
 
     pub(crate) fn version(&self) -> u32 {
@@ -91,6 +112,38 @@ fn refuse_if(refused: bool, kind: ErrorKind) -> Checked<()> {
     if refused { Err(kind) } else { Ok(()) }
 }
 
+/// Returns whether somebody may do that with a cube under these rights.
+pub(crate) fn allows(who: &Principal, operation: Operation, owner: &PrincipalId, draft: &CubeDraft) -> bool {
+    let of_grant = |grant: &Grant| {
+        let named = match &grant.to {
+            Grantee::Principal(id) => *id == who.id,
+            Grantee::Group(group) => who.groups.contains(group),
+        };
+        let given = match operation {
+            Operation::Read => grant.rights.read,
+            Operation::Write => grant.rights.write,
+            Operation::Share => grant.rights.share,
+            Operation::Erase | Operation::Unfreeze | Operation::Release => false,
+        };
+        named && given
+    };
+    let in_layer = match &draft.layer {
+        Layer::Private => false,
+        Layer::Shared(group) => who.groups.contains(group),
+        Layer::Global => true,
+    };
+    let sensitive = !draft.sensitivity.is_empty() && !who.roles.contains(SENSITIVE_READER);
+    match operation {
+        Operation::Release => who.roles.contains(CUSTODIAN),
+        Operation::Erase | Operation::Unfreeze => *owner == who.id || who.roles.contains(CUSTODIAN),
+        _ => {
+            *owner == who.id
+                || draft.grants.iter().any(of_grant)
+                || (operation == Operation::Read && in_layer && !sensitive)
+        }
+    }
+}
+
 impl Reference {
     /// Makes an empty space, which has one event: that it began.
     pub(crate) fn new(limits: Limits) -> Self {
@@ -99,28 +152,56 @@ impl Reference {
 
     /// Returns whether the principal may do that with the cube.
     pub(crate) fn may(&self, who: &Principal, operation: Operation, cube: &Cube) -> bool {
-        let of_grant = |grant: &Grant| {
-            let named = match &grant.to {
-                Grantee::Principal(id) => *id == who.id,
-                Grantee::Group(group) => who.groups.contains(group),
-            };
-            let given = match operation {
-                Operation::Read => grant.rights.read,
-                Operation::Write => grant.rights.write,
-                Operation::Share => grant.rights.share,
-                Operation::Erase | Operation::Unfreeze | Operation::Release => false,
-            };
-            named && given
-        };
-        let in_layer = match &cube.draft.layer {
-            Layer::Private => false,
-            Layer::Shared(group) => who.groups.contains(group),
-            Layer::Global => true,
-        };
-        let sensitive = !cube.draft.sensitivity.is_empty() && !who.roles.contains(SENSITIVE_READER);
-        cube.owner == who.id
-            || cube.draft.grants.iter().any(of_grant)
-            || (operation == Operation::Read && in_layer && !sensitive)
+        allows(who, operation, &cube.owner, cube.draft())
+            && cube.today.as_ref().is_none_or(|today| allows(who, operation, &cube.owner, today))
+    }
+
+    /// Returns the space as it is seen today as it was then: `self` was then.
+    pub(crate) fn seen_from(&self, today: &Self) -> Self {
+        let mut seen = self.clone();
+        let erased: Vec<CubeId> =
+            today.cubes.iter().filter(|(_, cube)| cube.state == State::Erased).map(|(id, _)| *id).collect();
+        seen.forget(&erased);
+        for (id, cube) in &mut seen.cubes {
+            cube.today = today.cubes.get(id).map(|cube| cube.draft().clone());
+        }
+        seen
+    }
+
+    fn forget(&mut self, erased: &[CubeId]) {
+        for id in erased {
+            if let Some(cube) = self.cubes.get_mut(id) {
+                cube.state = State::Erased;
+            }
+            self.links.retain(|link| link.from != *id && link.to != *id);
+        }
+    }
+
+    /// Erases cubes, or refuses it and stays as it is.
+    pub(crate) fn erase(&mut self, who: &Principal, cubes: &[CubeId]) -> Checked<Vec<CubeId>> {
+        refuse_if(cubes.is_empty() || cubes.iter().any(|id| !self.cubes.contains_key(id)), ErrorKind::NotFound)?;
+        let mut erased: Vec<CubeId> = cubes.to_vec();
+        erased.sort_by_key(|id| self.cubes[id].place);
+        erased.dedup();
+        for id in &erased {
+            let cube = self.require(who, Operation::Erase, id)?;
+            refuse_if(cube.state == State::Erased, ErrorKind::Invalid)?;
+            refuse_if(cube.draft().legal_hold, ErrorKind::Denied)?;
+        }
+        self.forget(&erased);
+        self.events += 1;
+        Ok(erased)
+    }
+
+    /// Erases all of a subject.
+    pub(crate) fn erase_subject(&mut self, who: &Principal, subject: &str) -> Checked<Vec<CubeId>> {
+        let of_subject = |cube: &Cube| cube.state != State::Erased && cube.subject() == subject;
+        let cubes: Vec<CubeId> = self.cubes.iter().filter(|(_, cube)| of_subject(cube)).map(|(id, _)| *id).collect();
+        let may = |operation| cubes.iter().filter(|id| self.may(who, operation, &self.cubes[*id])).count();
+        let (erasable, readable) = (may(Operation::Erase), may(Operation::Read));
+        refuse_if(erasable + readable == 0, ErrorKind::NotFound)?;
+        refuse_if(erasable < cubes.len(), ErrorKind::Denied)?;
+        self.erase(who, &cubes)
     }
 
     /// Returns the cubes that the principal may read.
@@ -162,19 +243,25 @@ impl Reference {
 
     /// Checks what can be checked by looking at the change and at what its writer sees.
     fn prepare(&self, who: &Principal, at: Timestamp, change: &Change) -> Checked<Option<Version>> {
-        let version =
-            |payload: Payload, valid, sources| Version { at, writer: who.id.clone(), payload, valid, sources };
+        let version = |payload: Payload, valid, sources, draft| Version {
+            at,
+            writer: who.id.clone(),
+            payload,
+            valid,
+            sources,
+            draft,
+        };
         match change {
             Change::Store(_, draft) => {
-                self.check_payload(&draft.payload)?;
-                self.check_window(draft.valid)?;
-                let limits = &self.limits;
-                let many = draft.tags.len() > limits.tags
-                    || draft.grants.len() > limits.grants
-                    || draft.derived_from.len() > limits.derived_from
-                    || draft.title.len() > limits.name_bytes;
-                refuse_if(many, ErrorKind::Invalid)?;
-                Ok(Some(version(draft.payload.clone(), draft.valid, draft.derived_from.clone())))
+                self.check_draft(draft)?;
+                Ok(Some(version(draft.payload.clone(), draft.valid, draft.derived_from.clone(), (**draft).clone())))
+            }
+            Change::Adopt(_, adoption) => {
+                let Adoption { draft, author, created, state, .. } = &**adoption;
+                self.check_draft(draft)?;
+                refuse_if(*state == State::Erased, ErrorKind::Invalid)?;
+                let made = version(draft.payload.clone(), draft.valid, draft.derived_from.clone(), draft.clone());
+                Ok(Some(Version { at: *created, writer: author.clone(), ..made }))
             }
             Change::Update(update) => {
                 match &update.mode {
@@ -186,14 +273,23 @@ impl Reference {
                         refuse_if(revision.sources.len() > self.limits.derived_from, ErrorKind::Invalid)?;
                         self.check_window(revision.valid.unwrap_or(Window::ALWAYS))?;
                     }
-                    UpdateMode::Append(_) | UpdateMode::Overwrite(_) => {}
-                    other => panic!("the model does not know {other:?}"),
+                    UpdateMode::Describe { title, tags } => {
+                        let long = title.as_ref().is_some_and(|title| title.len() > self.limits.name_bytes);
+                        let many = tags.as_ref().is_some_and(|tags| tags.len() > self.limits.tags);
+                        refuse_if(long || many, ErrorKind::Invalid)?;
+                    }
+                    UpdateMode::Govern(change) => {
+                        let many = change.grants.as_ref().is_some_and(|grants| grants.len() > self.limits.grants);
+                        refuse_if(many, ErrorKind::Invalid)?;
+                    }
+                    UpdateMode::Append(_) | UpdateMode::Overwrite(_) | UpdateMode::Restore(_) => {}
                 }
                 let cube = self.require(who, Operation::Read, &update.cube)?;
+                refuse_if(cube.state == State::Erased, ErrorKind::NotFound)?;
                 let head = VersionRef { cube: update.cube, version: cube.version() };
                 refuse_if(self.digests[&head] != update.parent, ErrorKind::Conflict)?;
                 let present = cube.present();
-                let mut sources = present.sources.clone();
+                let (mut sources, mut draft) = (present.sources.clone(), present.draft.clone());
                 let (payload, valid) = match &update.mode {
                     UpdateMode::Append(text) => {
                         let before = present.payload.as_text().ok_or(ErrorKind::Invalid)?;
@@ -207,18 +303,42 @@ impl Reference {
                     UpdateMode::Overwrite(payload) => (payload.clone(), present.valid),
                     UpdateMode::Revalidate(window) => (present.payload.clone(), *window),
                     UpdateMode::Revise(revision) => {
+                        draft.tags.extend(
+                            revision.tags.iter().filter(|tag| !draft.tags.contains(tag)).cloned().collect::<Vec<_>>(),
+                        );
                         let all: BTreeSet<VersionRef> = sources.iter().chain(&revision.sources).copied().collect();
                         sources = all.into_iter().collect();
                         let payload = revision.payload.as_ref().unwrap_or(&present.payload);
                         (payload.clone(), revision.valid.unwrap_or(present.valid))
                     }
-                    other => panic!("the model does not know {other:?}"),
+                    UpdateMode::Describe { title, tags } => {
+                        draft.title = title.clone().unwrap_or(draft.title);
+                        draft.tags = tags.clone().unwrap_or(draft.tags);
+                        (present.payload.clone(), present.valid)
+                    }
+                    UpdateMode::Govern(change) => {
+                        draft.layer = change.layer.clone().unwrap_or(draft.layer);
+                        draft.grants = change.grants.clone().unwrap_or(draft.grants);
+                        draft.legal_hold = change.legal_hold.unwrap_or(draft.legal_hold);
+                        (present.payload.clone(), present.valid)
+                    }
+                    UpdateMode::Restore(then) => {
+                        let then = &cube.versions[then.header.version as usize - 1];
+                        sources.clone_from(&then.sources);
+                        draft = CubeDraft {
+                            layer: draft.layer,
+                            grants: draft.grants,
+                            legal_hold: draft.legal_hold,
+                            ..then.draft.clone()
+                        };
+                        (then.payload.clone(), then.valid)
+                    }
                 };
                 self.check_payload(&payload)?;
                 refuse_if(sources.len() > self.limits.derived_from, ErrorKind::Invalid)?;
-                Ok(Some(version(payload, valid, sources)))
+                Ok(Some(version(payload, valid, sources, draft)))
             }
-            Change::SetState(_, _, reason) => {
+            Change::SetState(_, _, reason) | Change::Unfreeze(_, reason) => {
                 refuse_if(reason.len() > self.limits.name_bytes, ErrorKind::Invalid)?;
                 Ok(None)
             }
@@ -228,6 +348,17 @@ impl Reference {
             }
             Change::Link(_) | Change::Unlink(_) => Ok(None),
         }
+    }
+
+    fn check_draft(&self, draft: &CubeDraft) -> Checked<()> {
+        self.check_payload(&draft.payload)?;
+        self.check_window(draft.valid)?;
+        let limits = &self.limits;
+        let many = draft.tags.len() > limits.tags
+            || draft.grants.len() > limits.grants
+            || draft.derived_from.len() > limits.derived_from
+            || draft.title.len() > limits.name_bytes;
+        refuse_if(many, ErrorKind::Invalid)
     }
 
     fn check_payload(&self, payload: &Payload) -> Checked<()> {
@@ -255,28 +386,23 @@ impl Reference {
     ) -> Checked<bool> {
         match change {
             Change::Store(id, draft) => {
-                refuse_if(self.cubes.contains_key(id), ErrorKind::Conflict)?;
-                refuse_if(self.cubes.len() >= self.limits.cubes, ErrorKind::Invalid)?;
-                let owner = draft.owner.clone().unwrap_or_else(|| who.id.clone());
-                refuse_if(owner != who.id, ErrorKind::Denied)?;
-                self.check_sources(who, &draft.derived_from)?;
-                let mut cube = Cube {
-                    draft: (**draft).clone(),
-                    owner,
-                    versions: Vec::new(),
-                    state: State::Generated,
-                    since: at,
-                    reason: String::new(),
-                    reads: Vec::new(),
-                    helpful: 0,
-                    unhelpful: 0,
-                };
-                cube.versions.extend(made);
+                self.store(who, (at, at), *id, draft, State::Generated, made)?;
                 stored.push(VersionRef { cube: *id, version: 1 });
-                self.cubes.insert(*id, cube);
+            }
+            Change::Adopt(id, adoption) => {
+                self.store(who, (at, adoption.created), *id, &adoption.draft, adoption.state, made)?;
+                stored.push(VersionRef { cube: *id, version: 1 });
             }
             Change::Update(update) => {
                 let cube = self.require(who, Operation::Write, &update.cube)?;
+                let next = made.as_ref().map(|made| &made.draft).unwrap();
+                let sorted = |draft: &CubeDraft| BTreeSet::from_iter(draft.grants.clone());
+                if (sorted(next), &next.layer) != (sorted(cube.draft()), &cube.draft().layer) {
+                    self.require(who, Operation::Share, &update.cube)?;
+                }
+                if cube.draft().legal_hold && !next.legal_hold {
+                    self.require(who, Operation::Release, &update.cube)?;
+                }
                 // A second update in the same batch was made from the same parent as the first.
                 let stale = self.digests.get(&VersionRef { cube: update.cube, version: cube.version() })
                     != Some(&update.parent);
@@ -291,6 +417,8 @@ impl Reference {
             }
             Change::Link(link) => {
                 self.check_ends(who, link)?;
+                let erased = [link.from, link.to].iter().any(|id| self.cubes[id].state == State::Erased);
+                refuse_if(erased, ErrorKind::Invalid)?;
                 if self.links.contains(link) {
                     return Ok(false);
                 }
@@ -308,10 +436,17 @@ impl Reference {
                     return Ok(false);
                 }
                 refuse_if(!leads(cube.state, *state), ErrorKind::Invalid)?;
+                refuse_if(*state == State::Expired && cube.draft().legal_hold, ErrorKind::Denied)?;
                 let merged = self.links.iter().any(|link| link.from == *id && link.kind == LinkKind::MergedInto);
                 refuse_if(*state == State::Merged && !merged, ErrorKind::Invalid)?;
                 let cube = self.cubes.get_mut(id).unwrap();
                 (cube.state, cube.since, cube.reason) = (*state, at, reason.clone());
+            }
+            Change::Unfreeze(id, reason) => {
+                let cube = self.require(who, Operation::Unfreeze, id)?;
+                refuse_if(cube.state != State::Frozen, ErrorKind::Invalid)?;
+                let cube = self.cubes.get_mut(id).unwrap();
+                (cube.state, cube.since, cube.reason) = (State::Activated, at, reason.clone());
             }
             Change::Use(uses) => {
                 for (id, _) in uses {
@@ -334,6 +469,37 @@ impl Reference {
             }
         }
         Ok(true)
+    }
+
+    fn store(
+        &mut self,
+        who: &Principal,
+        (at, observed): (Timestamp, Timestamp),
+        id: CubeId,
+        draft: &CubeDraft,
+        state: State,
+        made: Option<Version>,
+    ) -> Checked<()> {
+        refuse_if(self.cubes.contains_key(&id), ErrorKind::Conflict)?;
+        refuse_if(self.cubes.len() >= self.limits.cubes, ErrorKind::Invalid)?;
+        let owner = draft.owner.clone().unwrap_or_else(|| who.id.clone());
+        refuse_if(owner != who.id, ErrorKind::Denied)?;
+        self.check_sources(who, &draft.derived_from)?;
+        let cube = Cube {
+            place: self.cubes.len(),
+            observed,
+            owner,
+            today: None,
+            versions: made.into_iter().collect(),
+            state,
+            since: at,
+            reason: String::new(),
+            reads: Vec::new(),
+            helpful: 0,
+            unhelpful: 0,
+        };
+        self.cubes.insert(id, cube);
+        Ok(())
     }
 
     /// Whoever may not even read a cube is told that it is not there.

@@ -98,7 +98,8 @@ fn what_was_repeated(story: &Story, screen: &mut Screen) {
 }
 
 fn who_sees_what(story: &Story, screen: &mut Screen) {
-    let about = "The same question, asked by two. What the rules do not let one read is no candidate for the answer.";
+    let about = "The same question, asked by two. What the rules do not let one read is no candidate for the answer, and what is \
+                 sensitive is taken out of it.";
     heading(screen, 5, "Who sees what", about);
     for (at, Guarded { owner, guest, refusal }) in story.guarded.iter().enumerate() {
         if at > 0 {

@@ -111,7 +111,7 @@ fn the_rules_decide_and_a_second_import_changes_nothing() {
         (Some(Known::Hidden), vec!["1"], KeepOurs, ImportReport { new: 1, made_private: 1, ..report() }),
     ] {
         let model = Model::of(&known.map(|known| ("a", known)).into_iter().collect::<Vec<_>>());
-        let options = ImportOptions { on_conflict, keep_layers: false };
+        let options = ImportOptions { on_conflict, keep_layers: false, dry_run: false };
         let first = model.import(vec![incoming("a", &versions, "memos")], &[], options);
         assert_eq!(first.report, expect, "{versions:?}");
         let again = model.import(vec![incoming("a", &versions, "memos")], &[], options);
@@ -133,7 +133,7 @@ fn what_may_not_be_changed_is_left_out_and_said() {
         (with(|seen| seen.state = State::Frozen), incoming("a", &["1", "2"], "memos"), "frozen"),
         (with(|_| ()), redacted, "redacted"),
     ] {
-        let options = ImportOptions { on_conflict: OnConflict::TakeTheirs, keep_layers: true };
+        let options = ImportOptions { on_conflict: OnConflict::TakeTheirs, keep_layers: true, dry_run: false };
         let plan = Model::of(&[("a", known)]).import(vec![cube], &[], options);
         assert!(plan.steps.is_empty());
         assert_eq!(plan.report.left_out[0].what, "cube `a`");
@@ -182,7 +182,7 @@ fn other_systems_update_what_was_not_changed_here() {
 
 #[test]
 fn links_and_sources_follow_their_cubes() {
-    let options = ImportOptions { on_conflict: OnConflict::KeepBoth, keep_layers: false };
+    let options = ImportOptions { on_conflict: OnConflict::KeepBoth, keep_layers: false, dry_run: false };
     let mut made = incoming("made", &["made"], "memos");
     let source = |name: &str| VersionRef { cube: id(name), version: 7 };
     made.adoption.draft.derived_from = vec![source("z"), source("a"), source("nowhere"), source("there")];

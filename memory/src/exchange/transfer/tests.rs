@@ -59,7 +59,7 @@ fn memory_goes_over_and_back_and_nothing_happens_twice() {
     overwrite(&to, &bo, lemons, "There are 9 lemons");
     overwrite(&from, &ada, lemons, "There are 10 lemons");
     let (_, third) = bundle(&from, &ada, ExportOptions::default());
-    let kept = ImportOptions { on_conflict: OnConflict::KeepBoth, keep_layers: false };
+    let kept = ImportOptions { on_conflict: OnConflict::KeepBoth, keep_layers: false, dry_run: false };
     let done = import(&to, &bo, third.clone(), kept).unwrap();
     let beside = done.conflicts[0].beside.unwrap();
     assert_eq!(text(&to, &bo, &beside), "There are 10 lemons");

@@ -14,10 +14,13 @@ use crate::embed::EmbedderId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{KeyRing, RecordKey};
 use crate::ledger::merkle::{NodeKey, Nodes};
-use crate::ledger::record::{Row, read_vector};
+use crate::ledger::record::{Row, Session, read_vector};
 use crate::ledger::wire::{check_header, decode_event, event_digest};
 use crate::ledger::{Change, Event};
 use crate::time::Timestamp;
+
+/// Domain of the key of a fork's snapshot.
+const SNAPSHOT_DOMAIN: &[u8] = b"memos fork snapshot 1\0";
 
 /// The ledger that a fork was made from.
 #[derive(Debug)]
@@ -71,6 +74,18 @@ impl LedgerReaders {
             erasures.extend(base.readers.erasures()?);
         }
         Ok(erasures)
+    }
+
+    /// Returns the key of a snapshot. A fork's is made of its origin's too, so that it is gone when anything is erased there.
+    pub(crate) fn snapshot_key(&self, session: &Session) -> RecordKey {
+        let own = self.ring.snapshot_key(session);
+        let origins = self.base.as_ref().map(|base| base.readers.snapshot_key(session));
+        match (own.to_bytes(), origins.and_then(|key| key.to_bytes())) {
+            (Some(own), Some(origins)) => {
+                RecordKey::from_bytes(*Digest::of_parts(&[SNAPSHOT_DOMAIN, &*own, &*origins]).as_bytes())
+            }
+            _ => own,
+        }
     }
 
     /// Returns where a fork left its origin.
