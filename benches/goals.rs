@@ -22,11 +22,20 @@ enum Wanted {
     Most(f64),
     /// At most so many times another figure.
     MostTimes(f64, &'static str),
+    /// At least so much, or another figure at least so much.
+    LeastOr(f64, &'static str, f64),
 }
 
 const RECALL_10K: &[&str] = &["recall", "--cubes", "10000"];
 const RECALL_100K: &[&str] = &["recall", "--cubes", "100000"];
 const WRITE_100K: &[&str] = &["write", "--cubes", "100000", "--batch", "256", "--writers", "64"];
+
+const PAST: &[&str] = &["past", "--events", "100000"];
+const FORK: &[&str] = &["fork", "--cubes", "100000"];
+const VERIFY: &[&str] = &["verify", "--events", "100000"];
+const PROOF: &[&str] = &["proof", "--events", "1000000"];
+const ENCRYPTION: &[&str] = &["encryption", "--cubes", "10000", "--batch", "256", "--writers", "64"];
+const EXCHANGE: &[&str] = &["exchange", "--cubes", "100000"];
 
 const GOALS: &[Goal] = &[
     Goal { what: "recall among 10k, p50 ms", bench: RECALL_10K, figure: "/p50_ms", wanted: Wanted::Most(1.0) },
@@ -57,6 +66,69 @@ const GOALS: &[Goal] = &[
         wanted: Wanted::Least(3_000.0),
     },
     Goal { what: "opening a space of 100k, ms", bench: WRITE_100K, figure: "/open_ms", wanted: Wanted::Most(2_000.0) },
+    Goal { what: "reading the past over the present", bench: PAST, figure: "/get_ratio", wanted: Wanted::Most(3.0) },
+    Goal {
+        what: "recalling from the past over the present",
+        bench: PAST,
+        figure: "/recall_ratio",
+        wanted: Wanted::Most(3.0),
+    },
+    Goal {
+        what: "a fork of 100k until its first answer, ms",
+        bench: FORK,
+        figure: "/first_answer_ms",
+        wanted: Wanted::Most(100.0),
+    },
+    Goal {
+        what: "events verified a second",
+        bench: VERIFY,
+        figure: "/events_per_s",
+        wanted: Wanted::LeastOr(100_000.0, "/mb_per_s", 200.0),
+    },
+    Goal {
+        what: "a proof among 1M events made, p99 ms",
+        bench: PROOF,
+        figure: "/bare/make_p99_ms",
+        wanted: Wanted::Most(1.0),
+    },
+    Goal { what: "the same checked, p99 ms", bench: PROOF, figure: "/bare/check_p99_ms", wanted: Wanted::Most(1.0) },
+    Goal {
+        what: "a proof of what it says made, p99 ms",
+        bench: PROOF,
+        figure: "/reveal/make_p99_ms",
+        wanted: Wanted::Most(1.0),
+    },
+    Goal { what: "the same checked, p99 ms", bench: PROOF, figure: "/reveal/check_p99_ms", wanted: Wanted::Most(1.0) },
+    Goal {
+        what: "batches with keys over without",
+        bench: ENCRYPTION,
+        figure: "/batch/ratio",
+        wanted: Wanted::Most(1.15),
+    },
+    Goal {
+        what: "single adds with keys over without",
+        bench: ENCRYPTION,
+        figure: "/singles/ratio",
+        wanted: Wanted::Most(1.15),
+    },
+    Goal {
+        what: "recall with keys over without",
+        bench: ENCRYPTION,
+        figure: "/recall/ratio",
+        wanted: Wanted::Most(1.15),
+    },
+    Goal {
+        what: "memories exported a second",
+        bench: EXCHANGE,
+        figure: "/export_per_s",
+        wanted: Wanted::Least(20_000.0),
+    },
+    Goal {
+        what: "memories imported a second",
+        bench: EXCHANGE,
+        figure: "/import_per_s",
+        wanted: Wanted::Least(20_000.0),
+    },
 ];
 
 const LOCOMO_GOALS: &[(&str, &str, f64)] =
@@ -80,6 +152,9 @@ fn main() -> ExitCode {
             Wanted::MostTimes(times, other) => {
                 let bound = times * number(&figures, other);
                 (value <= bound, format!("<= {bound:.3}"))
+            }
+            Wanted::LeastOr(bound, other, enough) => {
+                (value >= bound || number(&figures, other) >= enough, format!(">= {bound}"))
             }
         };
         missed += say(goal.what, value, &wanted, good);

@@ -11,6 +11,7 @@ mod erasure;
 mod fork;
 mod neighbourhood;
 mod past;
+mod prepare;
 mod projection;
 mod proof;
 mod reembed;

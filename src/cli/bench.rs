@@ -5,11 +5,17 @@
 
 mod corpus;
 mod crossover;
+mod encryption;
+mod exchange;
+mod fork;
 mod locomo;
 mod measure;
+mod past;
+mod proof;
 mod recall;
 mod texts;
 mod torture;
+mod verify;
 mod write;
 
 use clap::{Args, Subcommand};
@@ -33,6 +39,18 @@ enum Bench {
     Recall(recall::RecallArguments),
     /// Durable writes of N memories of generated text, and opening the space again
     Write(write::WriteArguments),
+    /// Reading and recalling as of the middle of a ledger against now
+    Past(past::PastArguments),
+    /// Forking a space of N memories until the first answer out of the fork, and what its first write costs
+    Fork(fork::ForkArguments),
+    /// Verifying a ledger of N events with their records, index and graph
+    Verify(verify::VerifyArguments),
+    /// Making and checking proofs that a memory is in a ledger of N events
+    Proof(proof::ProofArguments),
+    /// Writing and recalling in a space with keys against one without, in turns
+    Encryption(encryption::EncryptionArguments),
+    /// Exporting N memories as a signed bundle, and importing it elsewhere
+    Exchange(exchange::ExchangeArguments),
     /// Exact against approximate dense search, by number of memories
     Crossover(crossover::CrossoverArguments),
     /// Adding and finding the lines of a file, for figures beside other systems on the same texts
@@ -47,6 +65,12 @@ pub(super) fn run(arguments: BenchArguments, screen: &mut Screen) -> Result<()> 
         Bench::Locomo(arguments) => locomo::run(&arguments, screen),
         Bench::Recall(arguments) => recall::run(&arguments, screen),
         Bench::Write(arguments) => write::run(&arguments, screen),
+        Bench::Past(arguments) => past::run(&arguments, screen),
+        Bench::Fork(arguments) => fork::run(&arguments, screen),
+        Bench::Verify(arguments) => verify::run(&arguments, screen),
+        Bench::Proof(arguments) => proof::run(&arguments, screen),
+        Bench::Encryption(arguments) => encryption::run(&arguments, screen),
+        Bench::Exchange(arguments) => exchange::run(&arguments, screen),
         Bench::Crossover(arguments) => crossover::run(&arguments, screen),
         Bench::Texts(arguments) => texts::run(&arguments, screen),
         Bench::Torture(arguments) => torture::run(&arguments, screen),

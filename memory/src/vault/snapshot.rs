@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::projection::{ClassRights, CubeHead, Indexed, Names, Present, Projection};
+use super::space::{SNAPSHOT_FILE, Space};
 use crate::cube::{CubeId, Digest, Header, Kind, SemanticType, SpaceName, State, Usage};
 use crate::disk::Disk;
 use crate::embed::{Embedder, EmbedderId};
@@ -52,15 +53,16 @@ pub(super) fn save(present: &Present, file: &SnapshotFile<'_>, session: &Session
     file.disk.replace(file.path, &parts).map_err(failed)
 }
 
-/// Returns the projection that matches the ledger, from the snapshot and what came after it or from all events, and how
-/// many events came from the snapshot.
+/// Returns the projection that matches the ledger: from the snapshot and what came after it, from what the origin of a fork has of
+/// their common past, or from all events. And how many events came from the snapshot.
 pub(super) fn load(
     file: &SnapshotFile<'_>,
+    origin: Option<&Space>,
     ledger: &LedgerReader,
     head: LedgerHead,
     embedder: &dyn Embedder,
 ) -> Result<(Present, u64)> {
-    let mut present = match read(file, embedder.dimensions()) {
+    let own = match read(file, embedder.dimensions()) {
         // Vectors of another embedder are of no use, whatever the ledger says.
         Some(stored) if stored.ledger.events > head.events => {
             return Err(Error::corrupt(format!(
@@ -71,13 +73,35 @@ pub(super) fn load(
                 file.path.display()
             )));
         }
-        Some(stored) if stored.embedder == *embedder.id() && matches(&stored, ledger, head) => stored,
-        _ => Present::new(beginning(ledger, embedder)?, LedgerHead::EMPTY),
+        stored => stored.filter(|stored| leads_to(stored, ledger, head, embedder)),
     };
-    let saved_events = present.ledger.events;
+    let saved_events = own.as_ref().map_or(0, |stored| stored.ledger.events);
+    let inherited = || of_origin(origin?, ledger, head, embedder);
+    let mut present = match own.or_else(inherited) {
+        Some(present) => present,
+        None => Present::new(beginning(ledger, embedder)?, LedgerHead::EMPTY),
+    };
     let from = present.ledger;
     catch_up(present.change(), from, ledger, head, embedder)?;
     Ok((present.at(head), saved_events))
+}
+
+/// Returns what the origin of a fork has of their common past: its projection, while nothing was written in it since, or else its
+/// snapshot. Nothing of them was erased since: an erasure is an event, and the snapshot of before goes with it.
+fn of_origin(origin: &Space, ledger: &LedgerReader, head: LedgerHead, embedder: &dyn Embedder) -> Option<Present> {
+    let present = origin.view().clone();
+    if leads_to(&present, ledger, head, embedder) {
+        return Some(present);
+    }
+    let shared = origin.shared();
+    let file = SnapshotFile {
+        disk: &*shared.options.disk,
+        path: &shared.folder.join(SNAPSHOT_FILE),
+        readers: &shared.readers,
+        space: origin.name(),
+        erased_through: shared.readers.erasures().ok()?,
+    };
+    read(&file, embedder.dimensions()).filter(|stored| leads_to(stored, ledger, head, embedder))
 }
 
 /// Returns the projection as it was before the first event.
@@ -139,9 +163,13 @@ pub(super) fn indexed_again(
     Indexed::new(terms, header, &text, vector).map(Some)
 }
 
-fn matches(stored: &Present, ledger: &LedgerReader, head: LedgerHead) -> bool {
+/// Returns whether a projection is one of an earlier point of this ledger, made with this embedder.
+fn leads_to(stored: &Present, ledger: &LedgerReader, head: LedgerHead, embedder: &dyn Embedder) -> bool {
     let LedgerHead { events, digest } = stored.ledger;
-    events > 0 && events <= head.events && ledger.digest(events - 1).is_ok_and(|found| found == digest)
+    stored.embedder == *embedder.id()
+        && events > 0
+        && events <= head.events
+        && ledger.digest(events - 1).is_ok_and(|found| found == digest)
 }
 
 fn read(file: &SnapshotFile<'_>, dimensions: usize) -> Option<Present> {

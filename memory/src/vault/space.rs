@@ -10,13 +10,12 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::VaultOptions;
-use super::batch::{Batch, Committed, Write};
-use super::commit::{Forgotten, Prepared, Target, Writer};
-use super::projection::{CubeHead, Indexed, Present, indexed_text};
+use super::batch::{Batch, Committed};
+use super::commit::{Forgotten, Target, Writer};
+use super::projection::{CubeHead, Present};
 use super::snapshot::{self, SnapshotFile};
 use crate::cube::{
-    Cube, CubeDraft, CubeId, Header, Lifecycle, Payload, PrincipalId, SpaceName, State, Update, UpdateMode, Usage,
-    VersionRef, is_role,
+    Cube, CubeDraft, CubeId, Lifecycle, Payload, PrincipalId, SpaceName, State, Update, Usage, VersionRef, is_role,
 };
 use crate::disk::MemoryDisk;
 use crate::embed::Embedder;
@@ -24,11 +23,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::governance::redaction::{NO_DIGEST, redacted};
 use crate::governance::{Access, AccessClass, Decision, Operation, Policy, Principal};
 use crate::graph::Slot;
-use crate::index::{ClassSet, QuantizedVector, TermReader};
+use crate::index::{ClassSet, TermReader};
 use crate::keys::{KeyRing, Keys};
 use crate::ledger::{
-    Change, Event, Found, Ledger, LedgerHead, LedgerOptions, LedgerReader, LedgerReaders, NewEvent, Place, Record,
-    Session, check_header, vector_row,
+    Change, Event, Found, Ledger, LedgerHead, LedgerOptions, LedgerReader, LedgerReaders, NewEvent, Session,
+    check_header,
 };
 use crate::limits::Limits;
 use crate::time::Timestamp;
@@ -55,7 +54,7 @@ pub(super) struct Shared {
     pub(super) readers: LedgerReaders,
     pub(super) ring: Arc<KeyRing>,
     /// Part of the key of all that is written while the space is open this time.
-    session: Session,
+    pub(super) session: Session,
     saved_events: RwLock<u64>,
     terms: TermReader,
     /// The space that this one was forked from, which it reads.
@@ -180,7 +179,7 @@ impl Space {
             space: name,
             erased_through: erased_through.clone(),
         };
-        let (present, saved_events) = snapshot::load(&snapshot, &reader, ledger.head(), embedder)?;
+        let (present, saved_events) = snapshot::load(&snapshot, origin.as_ref(), &reader, ledger.head(), embedder)?;
         ring.set_next_slot(present.next_key_slot);
         let space = Self::of(opening, present, readers, ring, origin, Some(ledger), draw_session(options)?);
         *space.shared.saved_events.write() = saved_events;
@@ -410,118 +409,6 @@ impl Space {
         self.shared.writer.as_ref().ok_or_else(past)
     }
 
-    /// Checks and embeds what a batch stores; this runs where the batch comes from, not where it is written.
-    fn prepare(&self, caller: &Principal, batch: Batch, at: Timestamp) -> Result<Vec<Prepared>> {
-        let embedder = self.embedder().id();
-        let mut cubes: Vec<(usize, Header, Payload)> = Vec::new();
-        let mut prepared = Vec::with_capacity(batch.writes.len());
-        for (place, write) in batch.writes.into_iter().enumerate() {
-            let mut sources = Vec::new();
-            let change = match write {
-                Write::Store(id, draft) => {
-                    draft.check(self.limits())?;
-                    sources.clone_from(&draft.derived_from);
-                    let (header, payload) = draft.into_first(id, &caller.id, at, embedder);
-                    cubes.push((place, header, payload));
-                    None
-                }
-                Write::Adopt(id, adoption) => {
-                    adoption.check(self.limits())?;
-                    sources.clone_from(&adoption.draft.derived_from);
-                    let (header, payload) = adoption.into_first(id, &caller.id, at, embedder);
-                    cubes.push((place, header, payload));
-                    None
-                }
-                Write::Update(update) => {
-                    update.check(self.limits())?;
-                    match &update.mode {
-                        UpdateMode::Merge { sources: merged, .. } => sources.clone_from(merged),
-                        UpdateMode::Revise(revision) => sources.clone_from(&revision.sources),
-                        _ => {}
-                    }
-                    let (header, payload) = self.next_version(caller, *update, at)?;
-                    payload.check_limits(self.limits())?;
-                    Limits::check("the cube", header.tags.len(), self.limits().tags, "tags")?;
-                    Limits::check("the cube", header.chain.derived_from.len(), self.limits().derived_from, "sources")?;
-                    cubes.push((place, header, payload));
-                    None
-                }
-                Write::Link(link) => Some(Change::Linked(link)),
-                Write::Unlink(link) => Some(Change::Unlinked(link)),
-                Write::SetState(cube, state, reason) => {
-                    self.check_reason(&reason)?;
-                    Some(Change::StateChanged { cube, state, reason })
-                }
-                Write::Unfreeze(cube, reason) => {
-                    self.check_reason(&reason)?;
-                    Some(Change::Unfrozen { cube, reason })
-                }
-                Write::Use(uses) => {
-                    Limits::check("the record of uses", uses.len(), self.limits().batch_changes, "uses")?;
-                    Some(Change::CubesUsed(uses))
-                }
-                Write::Erase { cubes, subject, reason } => {
-                    self.check_reason(&reason)?;
-                    Some(Change::Erased { cubes, subject, reason })
-                }
-            };
-            // What stores a cube gets its change when its record is sealed.
-            let change = change.unwrap_or_else(|| Change::CubesUsed(Vec::new()));
-            prepared.push(Prepared { change, sources, record: None, vector: None, indexed: None });
-        }
-        self.seal(cubes, &mut prepared)?;
-        Ok(prepared)
-    }
-
-    fn check_reason(&self, reason: &str) -> Result<()> {
-        Limits::check("the reason", reason.len(), self.limits().name_bytes, "bytes")
-    }
-
-    /// Embeds and seals the versions that a batch stores, each for its place in the batch.
-    fn seal(&self, cubes: Vec<(usize, Header, Payload)>, prepared: &mut [Prepared]) -> Result<()> {
-        let texts: Vec<(usize, String)> = cubes
-            .iter()
-            .enumerate()
-            .filter_map(|(at, (_, header, payload))| Some((at, indexed_text(header, payload.as_text()?))))
-            .collect();
-        let vectors = self.embedder().embed_batch(&texts.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>())?;
-        let mut vectors = texts.iter().map(|(at, _)| *at).zip(vectors).peekable();
-        let Shared { ring, session, .. } = &*self.shared;
-        let numbers = ring.subjects(cubes.iter().map(|(_, header, _)| header.subject.as_str()))?;
-        for ((at, (place, mut header, payload)), number) in cubes.into_iter().enumerate().zip(numbers) {
-            let Some(prepared) = prepared.get_mut(place) else { continue };
-            let slot = ring.next_slot();
-            let key = ring.record_key(number, slot, session).ok_or_else(subject_erased)?;
-            let sealing = Place {
-                ring: number,
-                slot,
-                session,
-                key: &key,
-                inline_body_bytes: self.shared.readers.inline_body_bytes(),
-            };
-            prepared.record = Some(Record::seal(&mut header, payload.body(), &sealing)?);
-            if let Some((_, vector)) = vectors.next_if(|(of, _)| *of == at) {
-                let text = payload.as_text().unwrap_or_default();
-                let vector = QuantizedVector::of(&vector);
-                prepared.vector = Some(vector_row(&vector.to_bytes(), session, &key));
-                prepared.indexed = Some(Indexed::new(self.terms(), &header, text, vector)?);
-            }
-            prepared.change = Change::CubeStored(Box::new(header));
-        }
-        Ok(())
-    }
-
-    fn next_version(&self, caller: &Principal, update: Update, at: Timestamp) -> Result<(Header, Payload)> {
-        let (head, _) = self.readable_head(caller, &update.cube)?;
-        if head.state == State::Erased {
-            return Err(Error::not_found(format!("cube `{}` was erased", head.id)));
-        }
-        // What is damaged must not become part of the next version, which would be sound.
-        let (header, body) = self.ledger()?.version(head.event, &head.digest)?;
-        let body = Payload::checked(header.form.clone(), body)?;
-        update.apply(&header, head.digest, &body, at, self.embedder().id())
-    }
-
     /// Returns the present version of a cube with its body, and how it is used: redacted, and without digests, for those who
     /// may read it no further.
     ///
@@ -735,10 +622,6 @@ pub(super) fn draw_session(options: &VaultOptions) -> Result<Session> {
     let mut session = Session::default();
     options.entropy.fill(&mut session)?;
     Ok(session)
-}
-
-fn subject_erased() -> Error {
-    Error::conflict("all memories of this subject were erased meanwhile; store it again")
 }
 
 /// Says of an event that must be there that it is damaged when it is not.

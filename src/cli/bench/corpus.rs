@@ -2,10 +2,17 @@
 //!
 //! It follows from its seed. Words are drawn so that some are frequent and most are rare, as in real text.
 
+use memos::Result;
 use memos::cube::{CubeDraft, CubeId, SemanticType};
+use memos::governance::Principal;
 use memos::graph::{Link, LinkKind};
 use memos::time::Timestamp;
 use memos::vault::{Batch, Space};
+
+use super::Screen;
+
+/// Turns that are stored at once where nothing else is asked for.
+pub(super) const BATCH: usize = 256;
 
 /// Turns of a session.
 const SESSION_TURNS: usize = 20;
@@ -139,6 +146,68 @@ impl Corpus {
             question: format!("Where did {speaker} see the {look} {thing} with ticket {number}?"),
         }
     }
+}
+
+/// Turns that were stored in a space, in order.
+pub(super) struct Stored {
+    pub(super) corpus: Corpus,
+    pub(super) ids: Vec<CubeId>,
+    /// The question that each turn answers.
+    pub(super) questions: Vec<String>,
+    last: Option<CubeId>,
+}
+
+impl Stored {
+    pub(super) fn new() -> Self {
+        Self { corpus: Corpus::new(7), ids: Vec::new(), questions: Vec::new(), last: None }
+    }
+
+    /// Stores the next turns in one batch.
+    pub(super) fn add(&mut self, space: &Space, me: &Principal, count: usize) -> Result<()> {
+        let (batch, asked) = batch(space, &mut self.corpus, self.ids.len(), count, &mut self.last);
+        let committed = space.commit(me, batch)?;
+        self.ids.extend(committed.stored.iter().map(|version| version.cube));
+        self.questions.extend(asked);
+        Ok(())
+    }
+
+    /// Picks one of the first so many turns, and returns its number, its id and its question.
+    pub(super) fn pick(&mut self, first: usize) -> Option<(usize, CubeId, &str)> {
+        let at = (self.corpus.number() % first.max(1) as u64) as usize;
+        Some((at, *self.ids.get(at)?, self.questions.get(at)?))
+    }
+}
+
+/// Stores so many turns in a space.
+pub(super) fn store(screen: &Screen, space: &Space, me: &Principal, total: usize) -> Result<Stored> {
+    let mut stored = Stored::new();
+    let bar = screen.progress("storing");
+    bar.set_length(total as u64);
+    while stored.ids.len() < total {
+        stored.add(space, me, BATCH.min(total - stored.ids.len()))?;
+        bar.set_position(stored.ids.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(stored)
+}
+
+/// Stores turns in a space until its ledger has so many events.
+pub(super) fn store_events(screen: &Screen, space: &Space, me: &Principal, events: u64) -> Result<Stored> {
+    let mut stored = Stored::new();
+    let bar = screen.progress("storing");
+    bar.set_length(events);
+    loop {
+        let there = space.ledger_head().events;
+        if there >= events {
+            break;
+        }
+        // A turn makes one event, or two with its link.
+        let fitting = usize::try_from((events - there) / 2).unwrap_or(BATCH);
+        stored.add(space, me, fitting.clamp(1, BATCH))?;
+        bar.set_position(there);
+    }
+    bar.finish_and_clear();
+    Ok(stored)
 }
 
 /// A batch of so many turns from number `from` on, each linked to the one before it in its session.

@@ -1,9 +1,13 @@
 //! What the measures share: a space of their own, percentiles, and memory in use.
 
 use std::path::Path;
+use std::time::Instant;
 
 use memos::Result;
+use memos::cube::SpaceName;
 use memos::governance::Principal;
+use memos::operator::{MemoryCall, recall};
+use memos::reader::read_question;
 use memos::vault::{Space, Vault, VaultOptions};
 
 /// Returns whoever measures.
@@ -11,9 +15,14 @@ pub(super) fn principal() -> Result<Principal> {
     Ok(Principal::new("user:bench".parse()?))
 }
 
+/// Returns the name of the space that is measured.
+pub(super) fn space_name() -> Result<SpaceName> {
+    "bench/measure".parse()
+}
+
 /// Opens the space that is measured in `folder`.
 pub(super) fn space(folder: &Path) -> Result<Space> {
-    Vault::open(folder, VaultOptions::builtin()?)?.space(&"bench/measure".parse()?)
+    Vault::open(folder, VaultOptions::builtin()?)?.space(&space_name()?)
 }
 
 /// Makes a folder that goes away with its handle.
@@ -28,6 +37,39 @@ pub(super) fn percentile(values: &[f64], share: f64) -> f64 {
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len().saturating_sub(1);
     sorted.get((last as f64 * share).round() as usize).copied().unwrap_or(0.0)
+}
+
+/// Returns the value in the middle.
+pub(super) fn median(values: &[f64]) -> f64 {
+    percentile(values, 0.5)
+}
+
+/// Returns what the work gives, and how many milliseconds it took.
+pub(super) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let started = Instant::now();
+    let done = work()?;
+    Ok((done, started.elapsed().as_secs_f64() * 1000.0))
+}
+
+/// Asks one question, and returns the milliseconds until it is answered.
+pub(super) fn ask(space: &Space, me: &Principal, question: &str) -> Result<f64> {
+    let call = MemoryCall::new(me.clone(), question, space.now());
+    let ((), took) = timed(|| recall(&[space], &read_question(&[space], call)?).map(drop))?;
+    Ok(took)
+}
+
+/// Does two things one after the other, the second one first in every other round, so that neither has the warmer caches.
+pub(super) fn in_turns<T>(
+    round: u32,
+    first: impl FnOnce() -> Result<T>,
+    second: impl FnOnce() -> Result<T>,
+) -> Result<(T, T)> {
+    if round.is_multiple_of(2) {
+        let first = first()?;
+        return Ok((first, second()?));
+    }
+    let second = second()?;
+    Ok((first()?, second))
 }
 
 /// Rounds to three digits behind the point, as finer ones are noise.

@@ -8,11 +8,9 @@ use memos::operator::{MemoryCall, recall};
 use memos::reader::read_question;
 use serde::Serialize;
 
-use super::corpus::{Corpus, batch};
+use super::corpus::store;
 use super::measure::{folder, percentile, principal, resident_megabytes, rounded, space};
 use super::{Screen, report};
-
-const BATCH: usize = 256;
 
 #[derive(Args)]
 pub(super) struct RecallArguments {
@@ -51,24 +49,13 @@ pub(super) fn run(arguments: &RecallArguments, screen: &mut Screen) -> Result<()
     let (folder, me) = (folder()?, principal()?);
     let space = space(folder.path())?;
     let total = arguments.cubes as usize;
-    let (mut corpus, mut last, mut questions) = (Corpus::new(7), None, Vec::with_capacity(total));
-    let bar = screen.progress("storing");
-    bar.set_length(total as u64);
-    while questions.len() < total {
-        let count = BATCH.min(total - questions.len());
-        let (batch, asked) = batch(&space, &mut corpus, questions.len(), count, &mut last);
-        space.commit(&me, batch)?;
-        questions.extend(asked);
-        bar.set_position(questions.len() as u64);
-    }
-    bar.finish_and_clear();
+    let mut stored = store(screen, &space, &me, total)?;
     let (mut times, mut parts) = (Vec::new(), [const { Vec::new() }; 4]);
     let mut found = 0_usize;
     let warm_up = (arguments.questions / 20).max(5);
     for number in 0..arguments.questions + warm_up {
-        let at = (corpus.number() % total as u64) as usize;
-        let Some(question) = questions.get(at) else { continue };
-        let call = MemoryCall::new(me.clone(), question.clone(), space.now());
+        let Some((at, _, question)) = stored.pick(total) else { continue };
+        let call = MemoryCall::new(me.clone(), question, space.now());
         let started = Instant::now();
         let answer = recall(&[&space], &read_question(&[&space], call)?)?;
         let took = started.elapsed().as_secs_f64() * 1000.0;
