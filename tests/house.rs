@@ -64,6 +64,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("aes_gcm", "memory/src/keys/seal.rs"),
     ("ct_merkle", "memory/src/ledger/merkle"),
     ("data_encoding", "memory/src/ledger/text.rs"),
+    ("ed25519_dalek", "memory/src/ledger/head.rs"),
     ("getrandom", "memory/src/keys/master.rs"),
     ("redb", "memory/src/ledger/store"),
     ("petgraph", "memory/src/graph/memory_graph.rs"),

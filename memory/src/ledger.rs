@@ -15,6 +15,7 @@ mod text;
 mod wire;
 
 pub use event::{Change, Event};
+pub(crate) use head::sign;
 pub use head::{Head, SignedHead, SpaceKey};
 pub use merkle::{ConsistencyProof, InclusionProof};
 pub(crate) use merkle::{Frontier, consistency, inclusion, root};
@@ -23,6 +24,7 @@ pub use proof::{Checked, LargeBody, Older, OpenedKey, Opening, Proof, Trust};
 pub use record::Record;
 pub(crate) use record::{Place, Row, Session, vector_row};
 pub use store::{ForkPoint, Found, Ledger, LedgerHead, LedgerOptions, LedgerReader, LedgerReaders, NewEvent};
+pub(crate) use text::{from_hex, to_hex};
 #[cfg(fuzzing)]
 pub(crate) use wire::fuzz_event;
 pub(crate) use wire::{check_header, decode_event, header_digest};

@@ -18,10 +18,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use memos::cube::{PrincipalId, SpaceName};
-use memos::exchange::bundle::{Bundle, BundleLimits, SignerKey, read_bundle};
+use memos::exchange::bundle::{Bundle, BundleLimits, read_bundle};
 use memos::exchange::foreign::{ForeignImport, ForeignLimits, System, read_foreign};
 use memos::exchange::import::{ImportOptions, ImportReport, OnConflict};
 use memos::exchange::transfer::{import, import_foreign};
+use memos::ledger::SpaceKey;
 use memos::time::{Clock, SystemClock, Timestamp};
 use memos::{Error, ErrorKind, Result};
 use serde::Serialize;
@@ -54,7 +55,7 @@ pub(super) struct ImportArguments {
     keep_layers: bool,
     /// Take a bundle only when it is signed with this key, as `memos head` shows it to the owner of the space it comes from
     #[arg(long, value_name = "HEX")]
-    signed_by: Option<SignerKey>,
+    signed_by: Option<SpaceKey>,
     /// Say what would become of it, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -166,7 +167,7 @@ fn read(path: &Path, from: Option<Origin>) -> Result<Source> {
     Ok(Source::Foreign(read_foreign(&bytes, system, SystemClock.now(), &limits)?))
 }
 
-fn check_signer(source: &Source, expected: Option<&SignerKey>) -> Result<()> {
+fn check_signer(source: &Source, expected: Option<&SpaceKey>) -> Result<()> {
     let Some(expected) = expected else { return Ok(()) };
     match source {
         Source::Bundle(bundle) if bundle.signer.as_ref() == Some(expected) => Ok(()),

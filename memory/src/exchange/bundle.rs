@@ -32,7 +32,7 @@ pub use record::{
     BundleActivation, BundleCube, BundleForm, BundleGovernance, BundleGrant, BundleLifespan, BundleLink, BundleOrigin,
     BundleParametric, BundleSource, BundleTarget, BundleVersion,
 };
-pub use signature::{BundleSigner, SignerKey};
+pub use signature::BundleSigner;
 pub use writer::{BundleWriter, WrittenBundle};
 
 use crate::cube::Digest;

@@ -12,13 +12,13 @@ use serde::{Deserialize, Deserializer, Serializer};
 use crate::cube::Digest;
 
 /// Reads `N` bytes in lower-case hexadecimal.
-pub(super) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(crate) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     // The length first: what is longer is not decoded.
     (text.len() == 2 * N).then(|| HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok())?
 }
 
 /// Writes bytes in lower-case hexadecimal.
-pub(super) fn to_hex(bytes: &[u8]) -> String {
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
     HEXLOWER.encode(bytes)
 }
 

@@ -10,11 +10,12 @@ use super::archive::{Archive, shown};
 use super::check::{check_cube, check_link};
 use super::manifest::{BundleCounts, BundleMember, Manifest, Seal};
 use super::record::{BundleCube, BundleForm, BundleLink};
-use super::signature::SignerKey;
+use super::signature;
 use super::writer::to_json;
 use super::{ALGORITHM, BundleLimits, FORMAT, PART_BYTES, Place};
 use crate::cube::{CubeId, Digest, Form, Payload};
 use crate::error::{Error, Result};
+use crate::ledger::SpaceKey;
 use crate::limits::Limits;
 
 /// A bundle that passed every check.
@@ -25,7 +26,7 @@ pub struct Bundle {
     /// The digest of the manifest.
     pub digest: Digest,
     /// Whose signature it bears; none when nobody vouches for it.
-    pub signer: Option<SignerKey>,
+    pub signer: Option<SpaceKey>,
     /// Its cubes, by ascending id.
     pub cubes: Vec<BundleCube>,
     /// Its links, ascending.
@@ -92,7 +93,7 @@ struct Reading<'a> {
     links: Vec<BundleLink>,
     bodies: BTreeMap<Digest, Vec<u8>>,
     manifest: Option<(Manifest, Digest)>,
-    signer: Option<SignerKey>,
+    signer: Option<SpaceKey>,
 }
 
 impl<'a> Reading<'a> {
@@ -197,8 +198,8 @@ impl<'a> Reading<'a> {
         if signature.algorithm != ALGORITHM {
             return Err(Error::invalid(format!("signatures are made with `{ALGORITHM}`")));
         }
-        let key: SignerKey = signature.key.parse()?;
-        key.verify(digest, &signature.value)?;
+        let key: SpaceKey = signature.key.parse()?;
+        signature::check(&key, digest, &signature.value)?;
         self.signer = Some(key);
         Ok(())
     }

@@ -328,9 +328,9 @@ fn a_signature_holds_for_one_manifest_and_one_key() {
     for (seal, expect) in [
         (text.replace(&key, &BundleSigner::from_seed(&[8; 32]).key().to_string()), "not one of key"),
         (text.replace(&key, &"0".repeat(64)), "not one of key"),
-        (text.replace(&key, &key.to_uppercase()), "64 hexadecimal"),
+        (text.replace(&key, &key.to_uppercase()), "64 lower-case hexadecimal"),
         (text.replace("ed25519", "none"), "`ed25519`"),
-        (text.replace(&key, "00"), "64 hexadecimal"),
+        (text.replace(&key, "00"), "64 lower-case hexadecimal"),
         (text.replace("\"manifest\"", " \"manifest\""), "as seals are"),
     ] {
         let error = read(&sealed(seal.into_bytes())).unwrap_err().to_string();
