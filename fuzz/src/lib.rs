@@ -2,6 +2,7 @@
 //!
 //! A target is one file in `src/bin`; `fuzz/run` finds it by itself. It gets bytes, and panics where a promise is broken.
 
+pub mod exchange;
 pub mod source;
 
 use std::ops::Range;

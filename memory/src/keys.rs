@@ -18,6 +18,8 @@ mod tests;
 mod tree;
 
 pub use master::{Entropy, MasterKey, SeededEntropy, SystemEntropy};
+#[cfg(fuzzing)]
+pub(crate) use ring::fuzz_ring;
 pub use ring::{KeyRing, Keys};
 pub use seal::{Part, RecordKey};
 pub use tree::SLOTS;

@@ -22,6 +22,8 @@ pub(crate) use merkle::{Frontier, consistency, inclusion, root};
 pub(crate) use proof::check_proof;
 pub use proof::{Checked, LargeBody, Older, OpenedKey, Opening, Proof, Trust};
 pub use record::Record;
+#[cfg(fuzzing)]
+pub(crate) use record::fuzz_record;
 pub(crate) use record::{Place, Row, Session, vector_row};
 pub use store::{ForkPoint, Found, Ledger, LedgerHead, LedgerOptions, LedgerReader, LedgerReaders, NewEvent};
 pub(crate) use text::{from_hex, to_hex};

@@ -53,6 +53,8 @@ use crate::limits::Limits;
 use crate::time::{Clock, SystemClock};
 
 const MASTER_KEY_FILE: &str = "master.key";
+/// Stands in the folder of a space that is being erased, until all else there is gone.
+const ERASED_FILE: &str = "erased";
 
 /// What a vault works with. The defaults need no server, no key and no download.
 #[derive(Clone)]
@@ -130,7 +132,12 @@ impl Vault {
             MasterKeySource::Given(key) => Keys::Master(key.clone()),
             MasterKeySource::Folder => Keys::Master(Arc::new(own_key(&root, &options)?)),
         };
-        Ok(Self { root, options, keys, open: Mutex::default() })
+        let vault = Self { root, options, keys, open: Mutex::default() };
+        // What a program did not live to erase.
+        for name in vault.folders()?.iter().filter(|name| vault.is_erased(name)) {
+            vault.finish_erasure(name)?;
+        }
+        Ok(vault)
     }
 
     /// Opens a space, or begins it when it is not there.
@@ -147,9 +154,12 @@ impl Vault {
         if let Some(shared) = open.get(name).and_then(Weak::upgrade) {
             return Ok(Space::from_shared(shared));
         }
+        if self.is_erased(name) {
+            self.finish_erasure(name)?;
+        }
         let opening = space::Opening { folder: &self.folder(name), name, options: &self.options, keys: &self.keys };
         let opened = Space::open(&opening, |origin| {
-            if origin == name || !self.options.disk.is_folder(&self.folder(origin)) {
+            if origin == name || !self.is_there(origin)? {
                 return Err(Error::corrupt(format!("it was forked from `{origin}`, which is not there")));
             }
             self.space_in(open, origin)
@@ -165,7 +175,7 @@ impl Vault {
     /// # Errors
     /// `NotFound` when it is not; else as [`Vault::space`].
     pub fn existing_space(&self, name: &SpaceName) -> Result<Space> {
-        if self.options.disk.is_folder(&self.folder(name)) {
+        if self.is_there(name)? {
             return self.space(name);
         }
         let known: Vec<String> = self.spaces()?.iter().map(|name| format!("`{name}`")).collect();
@@ -180,7 +190,7 @@ impl Vault {
     /// # Errors
     /// `NotFound` when there is no such space; `Busy` when it is open; `Unavailable` when the embedder or the disk fails.
     pub fn reembed(&self, name: &SpaceName, progress: impl FnMut(u64, u64)) -> Result<u64> {
-        if !self.options.disk.is_folder(&self.folder(name)) {
+        if !self.is_there(name)? {
             return self.existing_space(name).map(|_| 0);
         }
         if let Some(fork) = self.forks_of(name)?.first() {
@@ -238,6 +248,17 @@ impl Vault {
     /// `Unavailable` when the folder cannot be read.
     pub fn spaces(&self) -> Result<Vec<SpaceName>> {
         let mut names = Vec::new();
+        for name in self.folders()? {
+            if self.is_there(&name)? {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Returns the names of all folders that may hold a space, sorted.
+    fn folders(&self) -> Result<Vec<SpaceName>> {
+        let mut names = Vec::new();
         for org in folders(&*self.options.disk, &self.root)? {
             for name in folders(&*self.options.disk, &self.root.join(&org))? {
                 names.extend(format!("{org}/{name}").parse::<SpaceName>());
@@ -245,6 +266,30 @@ impl Vault {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// Returns whether there is a space. A program that dies while one begins, or while one is erased, leaves a folder that is none.
+    fn is_there(&self, name: &SpaceName) -> Result<bool> {
+        let (folder, disk) = (self.folder(name), &*self.options.disk);
+        Ok(disk.is_folder(&folder) && !self.is_erased(name) && Ledger::is_begun(&folder, disk)?)
+    }
+
+    /// Returns whether a space was erased, but for what is left of its folder.
+    fn is_erased(&self, name: &SpaceName) -> bool {
+        self.options.disk.exists(&self.folder(name).join(ERASED_FILE))
+    }
+
+    /// Destroys the keys of a space that is marked as erased, and then all else that is left of it.
+    fn finish_erasure(&self, name: &SpaceName) -> Result<()> {
+        let (folder, disk) = (self.folder(name), &*self.options.disk);
+        let failed = |e: std::io::Error| Error::unavailable(format!("`{}`: {e}", folder.display())).with_source(e);
+        // The keys first: what is left of the rest, if a program dies on the way, says nothing.
+        KeyRing::destroy(disk, &folder.join(space::RING_FILE))?;
+        remove_all_in(disk, &folder, ERASED_FILE)?;
+        // The mark goes when all else is sure to be gone.
+        disk.sync_folder(&folder).map_err(failed)?;
+        disk.remove(&folder.join(ERASED_FILE)).and_then(|()| disk.remove_folder(&folder)).map_err(failed)?;
+        folder.parent().map_or(Ok(()), |above| disk.sync_folder(above)).map_err(failed)
     }
 
     /// Returns the bounds.
@@ -275,14 +320,19 @@ fn own_key(root: &Path, options: &VaultOptions) -> Result<MasterKey> {
     MasterKey::read_or_make(disk, &file, &*options.entropy)
 }
 
-/// Removes a folder with all that is in it.
-fn remove_folder(disk: &dyn Disk, folder: &Path) -> Result<()> {
+/// Removes all that is in a folder, but for one file.
+fn remove_all_in(disk: &dyn Disk, folder: &Path, but: &str) -> Result<()> {
     let failed = |e: std::io::Error| Error::unavailable(format!("`{}`: {e}", folder.display())).with_source(e);
-    for name in disk.list(folder).map_err(failed)? {
+    for name in disk.list(folder).map_err(failed)?.into_iter().filter(|name| name != but) {
         let entry = folder.join(name);
-        if disk.is_folder(&entry) { remove_folder(disk, &entry)? } else { disk.remove(&entry).map_err(failed)? }
+        if disk.is_folder(&entry) {
+            remove_all_in(disk, &entry, but)?;
+            disk.remove_folder(&entry).map_err(failed)?;
+        } else {
+            disk.remove(&entry).map_err(failed)?;
+        }
     }
-    disk.remove_folder(folder).map_err(failed)
+    Ok(())
 }
 
 fn folders(disk: &dyn Disk, path: &Path) -> Result<Vec<String>> {

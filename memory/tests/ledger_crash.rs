@@ -26,7 +26,7 @@ const FIRST_BATCH: &str = "MEMOS_TEST_FIRST_BATCH";
 
 /// Small, so that some bodies go into files.
 fn limits() -> Limits {
-    Limits { inline_body_bytes: 400, open_wait_millis: 0, ..Limits::default() }
+    Limits { inline_body_bytes: 400, open_wait_millis: 300, ..Limits::default() }
 }
 
 fn folder_of(root: &Path) -> std::path::PathBuf {

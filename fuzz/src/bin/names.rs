@@ -4,9 +4,14 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-use memos_memory::cube::{CubeId, Digest, GroupName, PrincipalId, SpaceName};
+use memos_memory::cube::{CubeId, Digest, GroupName, Layer, PrincipalId, SemanticType, SpaceName, State};
 use memos_memory::embed::EmbedderId;
+use memos_memory::exchange::foreign::System;
+use memos_memory::keys::MasterKey;
+use memos_memory::ledger::SpaceKey;
+use memos_memory::reader::source::Format;
 use memos_memory::time::Timestamp;
+use memos_memory::vault::Point;
 
 fn again<T: FromStr<Err = memos_memory::Error> + Display + Debug + PartialEq>(text: &str) {
     if let Ok(value) = text.parse::<T>() {
@@ -22,6 +27,18 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     again::<GroupName>(&text);
     again::<PrincipalId>(&text);
     again::<EmbedderId>(&text);
+    again::<Layer>(&text);
+    again::<State>(&text);
+    again::<SemanticType>(&text);
+    again::<Format>(&text);
+    again::<System>(&text);
+    again::<SpaceKey>(&text);
+    if let Ok(key) = MasterKey::parse(&text) {
+        assert_eq!(MasterKey::parse(&key.to_hex()).ok().map(|again| again.id()), Some(key.id()));
+    }
+    if let Ok(Point::Events(events)) = text.parse() {
+        assert_eq!(Point::Events(events).to_string().parse().ok(), Some(Point::Events(events)));
+    }
     // A time is written to the second.
     if let Ok(at) = text.parse::<Timestamp>() {
         let second = at.to_string().parse::<Timestamp>().expect("a time is written as it is read");

@@ -145,8 +145,13 @@ pub(crate) fn decode(mut bytes: Vec<u8>, master: &MasterKey, space: &str) -> Res
     if !opened {
         return Err(Error::corrupt(format!("the key ring is damaged, or is not the one of space `{space}`")));
     }
+    read_plain(plain.get(CLEAR_BYTES..).unwrap_or_default())
+}
+
+/// Reads what was sealed.
+pub(crate) fn read_plain(plain: &[u8]) -> Result<RingV1> {
     let strange = || Error::corrupt("the key ring holds what no ring holds");
-    match postcard::take_from_bytes::<RingV1>(plain.get(CLEAR_BYTES..).unwrap_or_default()) {
+    match postcard::take_from_bytes::<RingV1>(plain) {
         Ok((ring, [])) => Ok(ring),
         Ok(_) => Err(strange()),
         Err(error) => Err(strange().with_source(error)),

@@ -391,3 +391,24 @@ impl Writer {
         file::replace(&*self.disk, &self.file, &self.bytes(subjects, secrets, &self.master)?)
     }
 }
+
+/// Reads the file of a ring, and what is sealed in one. What can be read is written, and read as the same then.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_ring(bytes: &[u8]) {
+    let master = MasterKey::from_bytes([7; 32]);
+    assert!(file::decode(bytes.to_vec(), &master, "acme/ring").is_err(), "bytes that nobody sealed are a ring");
+    let Ok(known) = file::read_plain(bytes).and_then(Known::from_file) else { return };
+    let entropy = Arc::new(super::SeededEntropy::new(1));
+    let (disk, file) = (Arc::new(crate::disk::MemoryDisk::default()), PathBuf::from("keys.ring"));
+    let writer = Writer { disk, file, master: master.clone(), space: "acme/ring".to_owned(), entropy };
+    let written = writer.bytes(&known.subjects, &known.secrets, &master);
+    let again = written.and_then(|bytes| file::decode(bytes, &master, "acme/ring")).and_then(Known::from_file);
+    let said = |known: &Known| {
+        let covers = |subject: &Subject| {
+            subject.tree.covers().iter().map(|cover| (cover.depth, cover.prefix, *cover.seed)).collect::<Vec<_>>()
+        };
+        let subjects = known.subjects.iter().map(|subject| (subject.name.clone(), covers(subject)));
+        (known.secrets.burned_through, *known.secrets.signing_seed, subjects.collect::<Vec<_>>())
+    };
+    assert!(again.is_ok_and(|again| said(&again) == said(&known)), "a ring that can be read cannot be written");
+}

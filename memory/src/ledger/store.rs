@@ -190,6 +190,26 @@ impl Ledger {
         disk.exists(&folder.join(opening::STORE_FILE))
     }
 
+    /// Returns whether there is anything in `folder` that a ledger's beginning does not leave when its program dies.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk fails.
+    pub(crate) fn is_begun(folder: &Path, disk: &dyn Disk) -> Result<bool> {
+        for name in disk.list(folder).map_err(|e| disk_error(folder, e))? {
+            let left = match name.as_str() {
+                BODIES_FOLDER => {
+                    let bodies = folder.join(BODIES_FOLDER);
+                    disk.list(&bodies).map_err(|e| disk_error(&bodies, e))?.is_empty()
+                }
+                name => opening::LEFT_BY_A_BEGINNING.contains(&name),
+            };
+            if !left {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn open_or_begin(
         folder: &Path,
         options: LedgerOptions,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::Batch;
 use super::past::Point;
 use super::projection::{CubeHead, Present};
-use super::space::{Opening, RING_FILE, Space, draw_session};
+use super::space::{Opening, Space, draw_session};
 use super::{Vault, snapshot};
 use crate::cube::{
     Adoption, Cube, CubeDraft, CubeId, Header, Source, SpaceName, State, Update, UpdateMode, VersionRef,
@@ -19,7 +19,6 @@ use crate::cube::{
 use crate::error::{Error, Result};
 use crate::governance::{AccessClass, Operation, Principal};
 use crate::graph::Link;
-use crate::keys::KeyRing;
 use crate::ledger::{Change, ForkPoint, Ledger, LedgerHead, NewEvent};
 use crate::lifecycle::Transition;
 
@@ -60,7 +59,10 @@ impl Vault {
     pub fn fork(&self, caller: &Principal, from: &SpaceName, at: Option<Point>, to: &SpaceName) -> Result<Space> {
         let origin = self.existing_space(from)?;
         let mut open = self.open.lock();
-        if Ledger::is_there(&self.folder(to), &*self.options.disk) {
+        if self.is_erased(to) {
+            self.finish_erasure(to)?;
+        }
+        if self.is_there(to)? {
             return Err(Error::conflict(format!("there is a space `{to}` already; choose another name")));
         }
         // Nothing is written in the origin meanwhile, so that no erasure misses the fork.
@@ -168,6 +170,9 @@ impl Vault {
     /// `Denied` when the caller may not erase one of its memories, or one is under legal hold; `Busy` when it is open elsewhere;
     /// `Conflict` when other spaces were forked from it. Nothing was erased then.
     pub fn erase_space(&self, caller: &Principal, name: &SpaceName) -> Result<u64> {
+        if self.is_erased(name) {
+            return self.finish_erasure(name).map(|()| 0);
+        }
         let space = self.existing_space(name)?;
         if let Some(fork) = self.forks_of(name)?.first() {
             return Err(Error::conflict(format!("space `{fork}` was forked from `{name}`; erase that one first")));
@@ -196,14 +201,16 @@ impl Vault {
                 format!("space `{name}` is in use here; close it first"),
             ));
         }
-        let folder = self.folder(name);
-        let disk = &self.options.disk;
+        // From now on it is erased: whoever finds the mark goes on where this stops.
+        let mark = self.folder(name).join(super::ERASED_FILE);
+        self.options
+            .disk
+            .replace(&mark, &[])
+            .map_err(|e| Error::unavailable(format!("`{}` cannot be written: {e}", mark.display())).with_source(e))?;
         space.shared().discard();
         drop(space);
-        // The keys first: what is left of the rest, if a program dies on the way, says nothing.
-        KeyRing::destroy(&**disk, &folder.join(RING_FILE))?;
-        super::remove_folder(&**disk, &folder)?;
         open.remove(name);
+        self.finish_erasure(name)?;
         Ok(cubes)
     }
 }

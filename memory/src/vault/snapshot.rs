@@ -82,8 +82,25 @@ pub(super) fn load(
         None => Present::new(beginning(ledger, embedder)?, LedgerHead::EMPTY),
     };
     let from = present.ledger;
-    catch_up(present.change(), from, ledger, head, embedder)?;
+    let gone = catch_up(present.change(), from, ledger, head, embedder)?;
+    for (sequence, cube) in gone {
+        let inherited = origin.filter(|_| sequence < ledger.first_own());
+        if !is_erased(&present, &cube) && !inherited.is_some_and(|origin| was_erased(origin, &cube)) {
+            return Err(Error::corrupt(format!(
+                "the record of event {sequence} is missing, and cube `{cube}` was not erased"
+            )));
+        }
+    }
     Ok((present.at(head), saved_events))
+}
+
+fn is_erased(projection: &Projection, cube: &CubeId) -> bool {
+    projection.slot(cube).and_then(|slot| projection.head(slot)).is_some_and(|head| head.state == State::Erased)
+}
+
+/// Returns whether a cube was erased in a space or in one that it was forked from.
+fn was_erased(space: &Space, cube: &CubeId) -> bool {
+    is_erased(&space.view(), cube) || space.shared().origin.as_ref().is_some_and(|origin| was_erased(origin, cube))
 }
 
 /// Returns what the origin of a fork has of their common past: its projection, while nothing was written in it since, or else its
@@ -115,23 +132,30 @@ pub(super) fn beginning(ledger: &LedgerReader, embedder: &dyn Embedder) -> Resul
     }
 }
 
-/// Takes in the events that the projection does not have yet.
+/// Takes in the events that the projection does not have yet. Returns those whose record is gone, and their cubes.
 pub(super) fn catch_up(
     projection: &mut Projection,
     from: LedgerHead,
     ledger: &LedgerReader,
     head: LedgerHead,
     embedder: &dyn Embedder,
-) -> Result<()> {
+) -> Result<Vec<(u64, CubeId)>> {
     let terms = TermReader::default();
+    let mut gone = Vec::new();
     let digest = ledger.replay(from.events..head.events, from.digest, |mut event| {
         let sequence = event.sequence;
         let indexed = match &mut event.change {
             Change::CubeStored(header) if header.kind() == Kind::Plaintext => {
-                indexed_again(ledger, sequence, header, embedder, &terms)?
+                let indexed = indexed_again(ledger, sequence, header, embedder, &terms)?;
+                if indexed.is_none() {
+                    gone.push((sequence, header.id));
+                }
+                indexed
             }
             Change::CubeStored(header) => {
-                ledger.describe(sequence, header)?;
+                if !ledger.describe(sequence, header)? {
+                    gone.push((sequence, header.id));
+                }
                 None
             }
             _ => None,
@@ -141,7 +165,7 @@ pub(super) fn catch_up(
     if digest != head.digest {
         return Err(Error::corrupt("the last event is not the one that the ledger ends with"));
     }
-    Ok(())
+    Ok(gone)
 }
 
 /// Reads a text and its vector from beside their event, and fills in the header's description. A body that was erased is not in

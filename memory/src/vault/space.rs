@@ -128,6 +128,10 @@ impl Opening<'_> {
 impl Space {
     pub(super) fn open(opening: &Opening<'_>, open_origin: impl FnOnce(&SpaceName) -> Result<Space>) -> Result<Self> {
         let Opening { folder, name, options, .. } = opening;
+        // The ring of a space begins after its ledger.
+        if KeyRing::exists(&*options.disk, &folder.join(RING_FILE)) && !Ledger::is_there(folder, &*options.disk) {
+            return Err(Error::corrupt("its ledger is missing, and its ring of keys is there; bring the ledger back"));
+        }
         let mut origin = None;
         let mut ledger = Ledger::open(
             folder,

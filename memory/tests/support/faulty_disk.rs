@@ -203,7 +203,9 @@ impl Disk for FaultyDisk {
 
     fn remove_folder(&self, path: &Path) -> io::Result<()> {
         self.passes(Act::Remove)?;
-        self.seen.remove_folder(path)
+        self.seen.remove_folder(path)?;
+        self.note(Record::Removed(path.to_owned()));
+        Ok(())
     }
 
     fn exists(&self, path: &Path) -> bool {

@@ -1,25 +1,36 @@
 //! A program that is there to be killed: it does one durable operation after the other, says each when it is acknowledged,
 //! and can be told to look whether what it said is true.
 //!
-//! Every operation has a number, and all it does follows from that and the seed, so another process can hold the space
+//! Every operation has a number, and all it does follows from that and the seed, so another process can hold the vault
 //! against it. An operation has a first part, which makes what it needs, and the one durable step that it is about. `start N
-//! NAME` is said between the two, and `ack N` behind the second. A new operation is a row of [`OPERATIONS`].
+//! NAME` is said between the two, and `ack N` behind the second. A new operation is a row of `torture/operations.rs`.
+//!
+//! Most operations work in one space. Forks, spaces that are erased, and what brings a whole space back have spaces of their
+//! own beside it. The master key stands in a file beside the folder, and changes on the way.
 
+mod key;
+mod operations;
+
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
-use memos::cube::{Cube, Digest, VersionRef};
+use memos::cube::{Cube, Digest};
 use memos::limits::Limits;
 use memos::prelude::*;
+use memos::vault::MasterKeySource;
 use memos::{Error, Result};
 
 use super::Screen;
 use super::corpus::Corpus;
 use super::measure::principal;
+use key::KeyFile;
+use operations::{OPERATIONS, Operation, REMEMBER};
 
 #[derive(Args)]
 pub(super) struct TortureArguments {
-    /// The folder that the space is in
+    /// The folder that the vault is in; its key stands beside it
     #[arg(long)]
     folder: PathBuf,
     /// What the operations follow from
@@ -32,13 +43,13 @@ pub(super) struct TortureArguments {
     #[arg(long)]
     count: Option<u64>,
     /// Looks instead whether the operations from the first on that were acknowledged, so many, are whole, and the one behind
-    /// them whole or absent
+    /// them whole or absent, and verifies all spaces
     #[arg(long)]
     acknowledged: Option<u64>,
 }
 
 pub(super) fn run(arguments: &TortureArguments, screen: &mut Screen) -> Result<()> {
-    let run = Run { space: space(&arguments.folder)?, me: principal()?, seed: arguments.seed };
+    let run = Run::open(&arguments.folder, arguments.seed)?;
     let TortureArguments { first, count, acknowledged, .. } = *arguments;
     if let Some(acknowledged) = acknowledged {
         return check(&run, first, acknowledged, screen);
@@ -55,14 +66,8 @@ pub(super) fn run(arguments: &TortureArguments, screen: &mut Screen) -> Result<(
     Ok(())
 }
 
-/// Opens the space with bounds under which bodies of some kilobytes are kept in files.
-fn space(folder: &Path) -> Result<Space> {
-    let limits = Limits { inline_body_bytes: 8192, ..Limits::default() };
-    Vault::open(folder, VaultOptions { limits, ..VaultOptions::builtin()? })?.space(&"bench/measure".parse()?)
-}
-
 /// Says `next N NAME whole` or `next N NAME absent` of the operation that was not acknowledged, and fails when another one is
-/// not whole, or any is half there.
+/// not whole, any is half there, or a space does not hold together.
 fn check(run: &Run, first: u64, acknowledged: u64, screen: &mut Screen) -> Result<()> {
     let behind = first.saturating_add(acknowledged);
     for number in first..behind {
@@ -76,19 +81,37 @@ fn check(run: &Run, first: u64, acknowledged: u64, screen: &mut Screen) -> Resul
     }
     let operation = run.operation(behind);
     let there = (operation.is_there)(&run.job(behind))?;
+    let vault = run.vault.borrow();
+    for name in vault.spaces()? {
+        vault.existing_space(&name)?.verify(|_, _| {}).map_err(|e| e.at(format!("space `{name}`")))?;
+    }
     screen.result(format_args!("next {behind} {} {}", operation.name, if there { "whole" } else { "absent" }));
     Ok(())
 }
 
 struct Run {
+    vault: RefCell<Vault>,
     space: Space,
+    key: RefCell<KeyFile>,
     me: Principal,
     seed: u64,
 }
 
 impl Run {
+    /// Opens the vault with bounds under which bodies of some kilobytes are kept in files, and brings to an end a change of its
+    /// key that was cut off.
+    fn open(folder: &Path, seed: u64) -> Result<Self> {
+        let limits = Limits { inline_body_bytes: 8192, ..Limits::default() };
+        let mut key = KeyFile::read(folder.with_extension("key"), seed)?;
+        let master_key = MasterKeySource::Given(Arc::new(key.present()?));
+        let mut vault = Vault::open(folder, VaultOptions { limits, master_key, ..VaultOptions::builtin()? })?;
+        key.go_on(|next| vault.rotate(next).map(drop))?;
+        let space = vault.space(&"bench/measure".parse()?)?;
+        Ok(Self { vault: RefCell::new(vault), space, key: RefCell::new(key), me: principal()?, seed })
+    }
+
     fn job(&self, number: u64) -> Job<'_> {
-        Job { space: &self.space, me: &self.me, seed: self.seed, number }
+        Job { run: self, space: self.space.clone(), number, bundle: RefCell::default() }
     }
 
     fn operation(&self, number: u64) -> &'static Operation {
@@ -98,18 +121,44 @@ impl Run {
     }
 }
 
-/// One operation with its number.
+/// One operation with its number, and the space that it works in.
 struct Job<'a> {
-    space: &'a Space,
-    me: &'a Principal,
-    seed: u64,
+    run: &'a Run,
+    space: Space,
     number: u64,
+    /// What is imported.
+    bundle: RefCell<Vec<u8>>,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// Returns the same operation in another space.
+    fn in_space(&self, space: Space) -> Job<'a> {
+        Job { run: self.run, space, number: self.number, bundle: RefCell::default() }
+    }
+
+    fn me(&self) -> &Principal {
+        &self.run.me
+    }
+
+    /// Returns the name of a space of this operation.
+    fn space_name(&self, what: &str) -> Result<SpaceName> {
+        format!("bench/{what}-{}", self.number).parse()
+    }
+
+    /// Returns the operation in a space beside the one that most work in, if that is there.
+    fn beside(&self, name: &SpaceName) -> Result<Option<Job<'a>>> {
+        let vault = self.run.vault.borrow();
+        if vault.spaces()?.contains(name) { Ok(Some(self.in_space(vault.existing_space(name)?))) } else { Ok(None) }
+    }
+
+    /// Returns the operation in such a space, which is begun if it is not there.
+    fn beside_or_new(&self, name: &str) -> Result<Job<'a>> {
+        Ok(self.in_space(self.run.vault.borrow().space(&name.parse()?)?))
+    }
+
     /// Returns the id of a cube of this operation.
     fn id(&self, item: u64) -> CubeId {
-        let digest = Digest::of(format!("{}/{}/{item}", self.seed, self.number).as_bytes());
+        let digest = Digest::of(format!("{}/{}/{item}", self.run.seed, self.number).as_bytes());
         CubeId::from_bytes(*digest.as_bytes().first_chunk().unwrap_or(&[0; 16]))
     }
 
@@ -125,25 +174,36 @@ impl Job<'_> {
 
     /// Stores the first cubes of the operation where they are not there yet.
     fn store(&self, items: u64) -> Result<()> {
+        self.store_of(None, 0..items)
+    }
+
+    /// Stores cubes of the operation, as memories of a subject, where they are not there yet.
+    fn store_of(&self, subject: Option<&str>, items: std::ops::Range<u64>) -> Result<()> {
         let mut batch = Batch::default();
-        for item in 0..items {
+        for item in items {
             if self.cube(item)?.is_none() {
-                batch.store(self.id(item), self.draft(item));
+                batch.store(self.id(item), CubeDraft { subject: subject.map(str::to_owned), ..self.draft(item) });
             }
         }
         self.commit(batch)
     }
 
     fn commit(&self, batch: Batch) -> Result<()> {
-        if batch.is_empty() { Ok(()) } else { self.space.commit(self.me, batch).map(drop) }
+        if batch.is_empty() { Ok(()) } else { self.space.commit(self.me(), batch).map(drop) }
     }
 
     fn cube(&self, item: u64) -> Result<Option<Cube>> {
-        match self.space.get(self.me, &self.id(item)) {
+        match self.space.get(self.me(), &self.id(item)) {
             Ok((cube, _)) => Ok(Some(cube)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns whether a cube was erased. It may be there or never have been, but not be half gone.
+    fn is_erased(&self, item: u64) -> Result<bool> {
+        let known = self.space.usage(self.me(), &self.id(item)).is_ok();
+        Ok(known && self.cube(item)?.is_none() && self.space.versions(self.me(), &self.id(item))?.is_empty())
     }
 
     /// Returns whether a cube says this now. It may say what it said at first, or be absent, and nothing else.
@@ -158,8 +218,8 @@ impl Job<'_> {
 
     fn update(&self, item: u64, mode: UpdateMode) -> Result<()> {
         let cube = self.id(item);
-        let parent = self.space.get(self.me, &cube)?.1.digest;
-        self.space.update(self.me, Update { cube, parent, mode }).map(drop)
+        let parent = self.space.get(self.me(), &cube)?.1.digest;
+        self.space.update(self.me(), Update { cube, parent, mode }).map(drop)
     }
 
     /// Returns whether all parts are there or none is.
@@ -171,116 +231,19 @@ impl Job<'_> {
         Ok(there > 0)
     }
 
-    fn link(&self, from: u64, to: u64) -> Link {
-        Link { from: self.id(from), kind: LinkKind::Follows, to: self.id(to) }
+    fn link(&self, from: u64, kind: LinkKind, to: u64) -> Link {
+        Link { from: self.id(from), kind, to: self.id(to) }
     }
 
-    fn is_linked(&self, from: u64, to: u64) -> Result<bool> {
-        match self.space.neighbourhood(self.me, &self.id(from), 1, 10) {
-            Ok(around) => Ok(around.links.contains(&self.link(from, to))),
+    fn is_linked(&self, from: u64, kind: LinkKind, to: u64) -> Result<bool> {
+        match self.space.neighbourhood(self.me(), &self.id(from), 1, 10) {
+            Ok(around) => Ok(around.links.contains(&self.link(from, kind, to))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
-}
 
-/// Something durable that a space can be told to do.
-struct Operation {
-    name: &'static str,
-    /// Makes what the step needs; it may be there already.
-    prepare: fn(&Job<'_>) -> Result<()>,
-    /// The one step, durable when it returns.
-    step: fn(&Job<'_>) -> Result<()>,
-    /// Returns whether the step is done; fails when it is half done. What can be repeated is completed here.
-    is_there: fn(&Job<'_>) -> Result<bool>,
-}
-
-const REMEMBER: Operation = Operation {
-    name: "remember",
-    prepare: |_| Ok(()),
-    step: |job| {
-        let mut batch = Batch::default();
-        for item in 0..4 {
-            batch.store(job.id(item), job.draft(item));
-            if item > 0 {
-                batch.link(job.link(item, item - 1));
-            }
-        }
-        batch.record_use(vec![(job.id(0), UseSignal::Read)]);
-        job.commit(batch)
-    },
-    is_there: |job| {
-        let mut parts = Vec::new();
-        for item in 0..4 {
-            parts.push(job.says(item, &job.text(item))?);
-            if item > 0 {
-                parts.push(job.is_linked(item, item - 1)?);
-            }
-        }
-        parts.push(job.space.usage(job.me, &job.id(0)).is_ok_and(|usage| usage.reads == 1));
-        job.whole(&parts)
-    },
-};
-
-const OPERATIONS: &[Operation] = &[
-    REMEMBER,
-    Operation {
-        name: "update",
-        prepare: |job| job.store(2),
-        step: |job| job.update(1, UpdateMode::Overwrite(Payload::text(format!("{} no more", job.text(1))))),
-        is_there: |job| job.says(1, &format!("{} no more", job.text(1))),
-    },
-    Operation {
-        name: "merge",
-        prepare: |job| job.store(3),
-        step: |job| {
-            let sources = [1, 2].map(|item| VersionRef { cube: job.id(item), version: 1 }).to_vec();
-            job.update(0, UpdateMode::Merge { payload: Payload::text("all of it"), sources })
-        },
-        is_there: |job| {
-            let merged = job.says(0, "all of it")?;
-            let sources = job.cube(0)?.map_or(0, |cube| cube.header.chain.derived_from.len());
-            job.whole(&[merged, sources == 2])
-        },
-    },
-    Operation {
-        name: "link",
-        prepare: |job| job.store(2),
-        step: |job| {
-            let mut batch = Batch::default();
-            batch.link(job.link(0, 1)).set_state(job.id(1), State::Archived, "linked");
-            job.commit(batch)
-        },
-        is_there: |job| {
-            let archived = job.cube(1)?.is_some_and(|cube| cube.header.lifecycle.state == State::Archived);
-            job.whole(&[job.is_linked(0, 1)?, archived])
-        },
-    },
-    Operation {
-        name: "ingest",
-        prepare: |_| Ok(()),
-        step: |job| read(job).map(drop),
-        // What is not there yet is taken in by reading again, and then nothing is left to take in.
-        is_there: |job| {
-            let missing = read(job)?;
-            job.whole(&[read(job)? == 0])?;
-            Ok(missing == 0)
-        },
-    },
-    Operation { name: "snapshot", prepare: |_| Ok(()), step: |job| job.space.save_snapshot(), is_there: |_| Ok(true) },
-];
-
-/// Reads a conversation of this operation, and returns how many cubes it added.
-fn read(job: &Job<'_>) -> Result<usize> {
-    let mut text = String::new();
-    for session in 1..=3 {
-        text.push_str(&format!("# Session {session} - {session} May 2024\n"));
-        for turn in 0..6 {
-            let speaker = if turn % 2 == 0 { "Ada" } else { "Bo" };
-            text.push_str(&format!("{speaker}: {}, said in turn {turn} of session {session}\n", job.text(0)));
-        }
+    fn is_in(&self, item: u64, state: State) -> Result<bool> {
+        Ok(self.cube(item)?.is_some_and(|cube| cube.header.lifecycle.state == state))
     }
-    let name = format!("conversation-{}.txt", job.number);
-    let source = read_source(&name, text.as_bytes(), Some(Format::Transcript), &SourceLimits::default())?;
-    Ok(ingest(job.space, job.me, &source, &IngestOptions::default(), &mut |_, _| {})?.cubes)
 }

@@ -21,6 +21,8 @@ const FORMAT: u32 = 1;
 pub(super) const STORE_FILE: &str = "ledger.redb";
 /// Held while a ledger begins, so that two programs do not begin the same one.
 const BEGIN_LOCK: &str = "begin.lock";
+/// The files of a ledger that did not live to have one.
+pub(super) const LEFT_BY_A_BEGINNING: &[&str] = &[BEGIN_LOCK, "ledger.partial"];
 
 /// How long to wait before a store that is open elsewhere is tried again.
 const OPEN_RETRY: Duration = Duration::from_millis(20);

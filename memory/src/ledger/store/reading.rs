@@ -163,7 +163,7 @@ impl LedgerReader {
     /// `Corrupt` when its first event does not tell.
     pub fn space_name(&self) -> Result<SpaceName> {
         let first = self.first_own();
-        match self.row(first, decode_event).map_err(|e| missing_is_corrupt(e, first))?.change {
+        match self.event(first).map_err(|e| missing_is_corrupt(e, first))?.change {
             Change::SpaceCreated { name, .. } | Change::SpaceForked { name, .. } => Ok(name),
             _ => Err(Error::corrupt("the ledger does not begin with its space")),
         }
