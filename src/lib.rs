@@ -33,6 +33,8 @@ pub use memos_memory::{
     limits, operator, pipeline, reader, time, vault,
 };
 
+pub use memos_runtime as runtime;
+
 /// The names that most programs use.
 pub mod prelude {
     pub use crate::cube::{

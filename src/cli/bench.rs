@@ -3,6 +3,7 @@
 //! Each works in a temporary folder of its own with nothing else known, through the same calls as any other program. The
 //! figures of the README come from here.
 
+mod actors;
 mod corpus;
 mod crossover;
 mod encryption;
@@ -51,6 +52,8 @@ enum Bench {
     Encryption(encryption::EncryptionArguments),
     /// Exporting N memories as a signed bundle, and importing it elsewhere
     Exchange(exchange::ExchangeArguments),
+    /// Actors: messages, recall through the kernel, a crash, and a flood, each beside what it is held against
+    Actors(actors::ActorsArguments),
     /// Exact against approximate dense search, by number of memories
     Crossover(crossover::CrossoverArguments),
     /// Adding and finding the lines of a file, for figures beside other systems on the same texts
@@ -71,6 +74,7 @@ pub(super) fn run(arguments: BenchArguments, screen: &mut Screen) -> Result<()> 
         Bench::Proof(arguments) => proof::run(&arguments, screen),
         Bench::Encryption(arguments) => encryption::run(&arguments, screen),
         Bench::Exchange(arguments) => exchange::run(&arguments, screen),
+        Bench::Actors(arguments) => actors::run(&arguments, screen),
         Bench::Crossover(arguments) => crossover::run(&arguments, screen),
         Bench::Texts(arguments) => texts::run(&arguments, screen),
         Bench::Torture(arguments) => torture::run(&arguments, screen),

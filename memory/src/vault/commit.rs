@@ -40,6 +40,14 @@ impl Prepared {
 
 type Answer = Arc<Mutex<Option<Result<Committed>>>>;
 
+/// A batch that was made ready where it came from.
+pub(super) struct Ready {
+    pub(super) principal: Principal,
+    pub(super) at: Timestamp,
+    pub(super) changes: Vec<Prepared>,
+    pub(super) expected: Vec<(CubeId, Digest)>,
+}
+
 /// A batch that waits, and where its answer goes.
 struct Waiting {
     principal: Principal,
@@ -56,6 +64,28 @@ struct Queue {
     writing: bool,
     /// Set when the projection could not follow the ledger; then nothing is written any more.
     failed: bool,
+}
+
+impl Queue {
+    /// Puts a batch at the end, or answers it when too much waits.
+    fn put(&mut self, batch: Ready, limits: &Limits) -> Answer {
+        let Ready { principal, at, changes, expected } = batch;
+        let answer = Answer::default();
+        let waiting = self.changes + changes.len();
+        // One batch is taken, however large; its own limit was checked where it came from.
+        if waiting > limits.waiting_changes && self.changes > 0 {
+            let full = format!("{} changes wait for the writer already; try again soon", self.changes);
+            *answer.lock() = Some(Err(Error::new(ErrorKind::Busy, full)));
+            return answer;
+        }
+        self.changes = waiting;
+        self.waiting.push(Waiting { principal, at, changes, expected, answer: answer.clone() });
+        answer
+    }
+}
+
+fn stopped() -> Error {
+    Error::corrupt("the space stopped taking changes; open it again")
 }
 
 /// The one way by which a space changes.
@@ -98,28 +128,27 @@ impl Writer {
         changes: Vec<Prepared>,
         expected: Vec<(CubeId, Digest)>,
     ) -> Result<Committed> {
-        let answer = Answer::default();
+        let ready = Ready { principal: principal.clone(), at, changes, expected };
+        self.commit_each(target, vec![ready]).pop().unwrap_or_else(|| Err(stopped()))
+    }
+
+    /// Makes batches durable and visible, each by itself, in this order, and returns what each has become.
+    pub(super) fn commit_each(&self, target: &Target<'_>, batches: Vec<Ready>) -> Vec<Result<Committed>> {
         let mut queue = self.queue.lock();
-        let waiting = queue.changes + changes.len();
-        // One batch is taken, however large; its own limit was checked where it came from.
-        if waiting > target.limits.waiting_changes && queue.changes > 0 {
-            return Err(Error::new(
-                ErrorKind::Busy,
-                format!("{} changes wait for the writer already; try again soon", queue.changes),
-            ));
-        }
-        queue.changes = waiting;
-        queue.waiting.push(Waiting { principal: principal.clone(), at, changes, expected, answer: answer.clone() });
+        let answers: Vec<Answer> = batches.into_iter().map(|batch| queue.put(batch, target.limits)).collect();
         loop {
-            if let Some(answer) = answer.lock().take() {
-                return answer;
+            if answers.iter().all(|answer| answer.lock().is_some()) {
+                return answers.iter().map(|answer| answer.lock().take().unwrap_or_else(|| Err(stopped()))).collect();
             }
             if queue.writing {
                 self.answered.wait(&mut queue);
                 continue;
             }
             if queue.failed {
-                return Err(Error::corrupt("the space stopped taking changes; open it again"));
+                for answer in &answers {
+                    answer.lock().get_or_insert_with(|| Err(stopped()));
+                }
+                continue;
             }
             queue.writing = true;
             let group = take_group(&mut queue, target.limits.commit_changes);
@@ -132,6 +161,11 @@ impl Writer {
             queue.failed = !followed;
             self.answered.notify_all();
         }
+    }
+
+    /// Returns whether nothing is written any more, because the projection could not follow the ledger.
+    pub(super) fn has_failed(&self) -> bool {
+        self.queue.lock().failed
     }
 
     /// Checks what a batch would do now, and returns how many events it would have. Nothing is written.

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::VaultOptions;
 use super::batch::{Batch, Committed};
-use super::commit::{Forgotten, Target, Writer};
+use super::commit::{Forgotten, Ready, Target, Writer};
 use super::projection::{CubeHead, Present};
 use super::snapshot::{self, SnapshotFile};
 use crate::cube::{
@@ -312,6 +312,11 @@ impl Space {
         self.shared.writer.is_none()
     }
 
+    /// Returns whether it stopped taking changes, because its projection could not follow its ledger. Opening it again helps.
+    pub fn has_stopped(&self) -> bool {
+        self.shared.writer.as_ref().is_some_and(Writer::has_failed)
+    }
+
     /// Returns whether its memories are encrypted at rest.
     pub fn is_encrypted(&self) -> bool {
         !self.shared.ring.is_plain()
@@ -370,6 +375,31 @@ impl Space {
         let forget = |forgotten: &Forgotten| self.forget(forgotten);
         let target = Target { policy: &Everything, ..self.target(&forget) };
         self.writer()?.commit(&target, &space, at, prepared, Vec::new())
+    }
+
+    /// Makes several batches durable and visible, each as [`Space::commit`] does and each by itself, in this order and with as few
+    /// flushes to disk as they fit in: for one writer who writes for many callers.
+    pub fn commit_each(&self, batches: Vec<(Principal, Batch)>) -> Vec<Result<Committed>> {
+        let mut ready = Vec::with_capacity(batches.len());
+        let prepared: Vec<Result<()>> = batches
+            .into_iter()
+            .map(|(principal, mut batch)| {
+                Limits::check("the batch", batch.len(), self.limits().batch_changes, "changes")?;
+                let (at, expected) = (self.now(), std::mem::take(&mut batch.expected));
+                let changes = self.prepare(&principal, batch, at)?;
+                ready.push(Ready { principal, at, changes, expected });
+                Ok(())
+            })
+            .collect();
+        let writer = match self.writer() {
+            Ok(writer) => writer,
+            Err(error) => return prepared.iter().map(|_| Err(Error::new(error.kind(), error.to_string()))).collect(),
+        };
+        let forget = |forgotten: &Forgotten| self.forget(forgotten);
+        let mut committed = writer.commit_each(&self.target(&forget), ready).into_iter();
+        self.shared.governed.fetch_max(self.view().governed, Ordering::Release);
+        let unanswered = || Err(Error::corrupt("the batch was not answered"));
+        prepared.into_iter().map(|ready| ready.and_then(|()| committed.next().unwrap_or_else(unanswered))).collect()
     }
 
     fn commit_up_to(&self, most: usize, caller: &Principal, mut batch: Batch) -> Result<Committed> {

@@ -1,0 +1,249 @@
+//! The spaces of a kernel as its callers see them: handles, and sessions that read what they wrote.
+//!
+//! Writes go to the space's one writer; reads go to worker threads and take one consistent point of the space, whatever waits
+//! to be written. A space is opened by its first use and let go of when it is idle; a handle outlives that.
+
+mod answered;
+mod room;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use memos_memory::cube::{Cube, CubeDraft, CubeId, SpaceName, VersionRef};
+use memos_memory::error::{Error, Result};
+use memos_memory::governance::Principal;
+use memos_memory::operator::{Answer, MemoryCall, recall};
+use memos_memory::reader::read_question;
+use memos_memory::vault::{Batch, Committed, CubeHead, Space};
+use tokio::time::Instant;
+
+use crate::actor::{Call, IdempotencyKey, Subscription, TraceLink};
+use crate::kernel::Life;
+pub(crate) use room::Room;
+use writer::WriterCommand;
+
+/// A point of a space's ledger: what is read at or after it shows all that was written before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
+pub struct ReadPoint(u64);
+
+impl ReadPoint {
+    pub(crate) fn after(events: u64) -> Self {
+        Self(events)
+    }
+}
+
+/// A batch became durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Where the ledger stood then.
+    pub reached: ReadPoint,
+    /// The versions that it stored.
+    pub stored: Vec<VersionRef>,
+}
+
+/// A space of a kernel. It is cheap to clone, and stays good when the space is unloaded.
+#[derive(Clone)]
+pub struct SpaceHandle {
+    room: Arc<Room>,
+    life: Arc<Life>,
+}
+
+impl SpaceHandle {
+    pub(crate) fn new(room: Arc<Room>, life: Arc<Life>) -> Self {
+        Self { room, life }
+    }
+
+    /// Returns the space's name.
+    pub fn name(&self) -> &SpaceName {
+        self.room.name()
+    }
+
+    /// Begins a session of a principal. Whoever makes it vouches for them.
+    pub fn session(&self, principal: Principal) -> Session {
+        let call = Call::new(Arc::new(principal));
+        Session { space: self.clone(), call, patience: self.room.limits().request, seen: Arc::default() }
+    }
+
+    /// Hears of every batch that becomes durable from now on.
+    ///
+    /// # Errors
+    /// `Busy` when the space has as many subscribers as it may.
+    pub fn changes(&self) -> Result<Subscription<Changed>> {
+        self.room.changes()
+    }
+
+    /// Returns whether the space is open at the moment. Using it opens it.
+    pub fn is_open(&self) -> bool {
+        self.room.is_open()
+    }
+
+    /// Makes the space's writer fail, as a broken invariant of its own would, so that it is begun again: for tests and measures
+    /// of what stands on it.
+    ///
+    /// # Errors
+    /// `Unavailable` when the kernel is shut down.
+    pub async fn fail_writer(&self, principal: Principal, why: impl Into<String>) -> Result<()> {
+        let (_visit, loaded) = self.room.visit().await?;
+        loaded.writer.send(Call::new(Arc::new(principal)), WriterCommand::Fail { why: why.into() }).await
+    }
+}
+
+/// One principal's work in one space: it reads what it wrote. It is cheap to clone; clones see each other's writes.
+///
+/// # Cancellation
+/// A write whose turn has not come is not made when its caller gives up; one that is being made becomes durable all the same.
+#[derive(Clone)]
+pub struct Session {
+    space: SpaceHandle,
+    call: Call,
+    patience: Duration,
+    /// The point of the ledger that its reads must have reached.
+    seen: Arc<AtomicU64>,
+}
+
+impl Session {
+    /// Gives each request so much time.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Puts what it asks under a trace.
+    pub fn in_trace(mut self, trace: TraceLink) -> Self {
+        self.call.trace = trace;
+        self
+    }
+
+    /// Names its next write: asking again under the same name, in this or another session of the same principal, does not write
+    /// again, and is answered as the first time. What the batch holds the second time is not looked at.
+    ///
+    /// # Errors
+    /// `Invalid` when the key is empty or too long.
+    pub fn with_key(mut self, key: &str) -> Result<Self> {
+        self.call.key = Some(IdempotencyKey::new(key, self.space.room.limits().key_bytes)?);
+        Ok(self)
+    }
+
+    /// Returns the point of the ledger up to which this session has written: for another session that must see it.
+    pub fn point(&self) -> ReadPoint {
+        ReadPoint(self.seen.load(Ordering::Acquire))
+    }
+
+    /// Sees all that was written before the point.
+    pub fn after(self, point: ReadPoint) -> Self {
+        self.seen.fetch_max(point.0, Ordering::AcqRel);
+        self
+    }
+
+    fn call(&self) -> Call {
+        let deadline = Instant::now().checked_add(self.patience);
+        Call { deadline, ..self.call.clone() }
+    }
+
+    /// Stores one new cube and returns its id. It is durable then.
+    ///
+    /// # Errors
+    /// As [`Session::commit`].
+    pub async fn remember(&self, draft: CubeDraft) -> Result<CubeId> {
+        let committed = self.write(|space| {
+            let mut batch = Batch::default();
+            batch.store(space.new_id(), draft);
+            batch
+        });
+        // Under a key that was used before, the id is the one of that time.
+        let stored = committed.await?.stored.first().map(|version| version.cube);
+        stored.ok_or_else(|| Error::invalid("the key names an earlier request, which stored no cube; use another key"))
+    }
+
+    /// Makes a batch durable and visible: all of it, or nothing.
+    ///
+    /// # Errors
+    /// Those of [`Space::commit`]; `Deadline` when the session's patience ends before; `Unavailable` when the writer died with it
+    /// or the kernel is shut down. After these two the batch may have become durable or not; under a key, asking again tells.
+    pub async fn commit(&self, batch: Batch) -> Result<Committed> {
+        self.write(|_| batch).await
+    }
+
+    async fn write(&self, batch: impl FnOnce(&Space) -> Batch) -> Result<Committed> {
+        let call = self.call();
+        let (visit, loaded) = self.space.room.visit().await?;
+        let (batch, writer) = (batch(loaded.space()?), loaded.writer.clone());
+        // While a writer is begun again the space is closed and opened, for which all must let go of it.
+        drop(loaded);
+        let committed = writer.ask(call, |reply| WriterCommand::Commit { batch, reply }).await?;
+        self.seen.fetch_max(committed.first_event + committed.events, Ordering::AcqRel);
+        drop(visit);
+        Ok(committed)
+    }
+
+    /// Returns an id for a new cube of a batch.
+    ///
+    /// # Errors
+    /// Those of opening the space.
+    pub async fn new_id(&self) -> Result<CubeId> {
+        self.space.room.visit().await?.1.space().map(Space::new_id)
+    }
+
+    /// Answers a bare question, read as far as that goes without a model.
+    ///
+    /// # Errors
+    /// As [`Session::recall`].
+    pub async fn ask(&self, question: impl Into<String>) -> Result<Answer> {
+        let question = question.into();
+        self.work(move |space, principal| {
+            let call = MemoryCall::new(principal.clone(), question, space.now());
+            recall(&[space], &read_question(&[space], call)?)
+        })
+        .await
+    }
+
+    /// Answers a call, in the name of the session's principal.
+    ///
+    /// # Errors
+    /// Those of [`recall`]; `Deadline` when its turn comes too late; `Unavailable` when the kernel is shut down.
+    pub async fn recall(&self, call: MemoryCall) -> Result<Answer> {
+        self.work(move |space, principal| recall(&[space], &MemoryCall { caller: principal.clone(), ..call })).await
+    }
+
+    /// Returns the present version of a cube.
+    ///
+    /// # Errors
+    /// Those of [`Space::get`], and as [`Session::recall`].
+    pub async fn get(&self, cube: &CubeId) -> Result<(Cube, CubeHead)> {
+        let cube = *cube;
+        self.work(move |space, principal| space.get(principal, &cube)).await
+    }
+
+    /// Does other work of the vault on a thread that may block: history, erasure, taking in a file. What it writes is as durable
+    /// as ever, beside the writer's queue and without a key.
+    ///
+    /// # Errors
+    /// What the work returns, and as [`Session::recall`].
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Space, &Principal) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let call = self.call();
+        let (visit, loaded) = self.space.room.visit().await?;
+        let (seen, principal) = (self.point(), call.principal);
+        let readers = self.space.life.readers();
+        let done = readers.run(call.deadline, move || {
+            let space = loaded.space()?;
+            let head = space.ledger_head().events;
+            if head < seen.0 {
+                let behind =
+                    format!("space `{}` stands at event {head}, and event {} is asked for", space.name(), seen.0);
+                return Err(Error::unavailable(behind + "; try again when it has come so far"));
+            }
+            let done = work(space, &principal);
+            loaded.touch();
+            drop(visit);
+            done
+        });
+        done.await
+    }
+}

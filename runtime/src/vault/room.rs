@@ -1,0 +1,249 @@
+//! The room of one space in the kernel: whether it is open, who is in it, and what outlives its actor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use memos_memory::cube::SpaceName;
+use memos_memory::error::{Error, Result};
+use memos_memory::vault::Space;
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::Changed;
+use super::answered::Answers;
+use super::writer::{Writer, WriterNote};
+use crate::actor::{ChildSpec, Handle, Home, Subscription, Topic};
+use crate::kernel::Shared;
+use crate::limits::RuntimeLimits;
+use crate::workers::Workers;
+
+/// A space that is open, with the way to its writer. When the last who uses it lets go, a writer thread closes it.
+pub(crate) struct Loaded {
+    /// None only while it is closed.
+    space: Option<Space>,
+    pub(crate) writer: Handle<Writer>,
+    /// When it was used last, in milliseconds since the kernel was opened.
+    used: AtomicU64,
+    started: Instant,
+    closer: Arc<Workers>,
+    closed: Option<oneshot::Sender<()>>,
+}
+
+impl Loaded {
+    pub(crate) fn space(&self) -> Result<&Space> {
+        self.space.as_ref().ok_or_else(|| Error::unavailable("the space is being closed; try again"))
+    }
+
+    /// Notes that it is used now.
+    pub(crate) fn touch(&self) {
+        self.used.store(millis(self.started.elapsed()), Ordering::Relaxed);
+    }
+
+    fn idle(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.used.load(Ordering::Relaxed)))
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        let (space, closed) = (self.space.take(), self.closed.take());
+        // Closing may write a snapshot.
+        self.closer.must(move || {
+            drop(space);
+            drop(closed);
+        });
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether a space is open.
+#[derive(Clone)]
+enum Door {
+    Shut,
+    /// It is being opened or closed.
+    Moving,
+    Open(Arc<Loaded>),
+}
+
+/// What the kernel has of one space, open or not.
+pub(crate) struct Room {
+    name: SpaceName,
+    kernel: Arc<Shared>,
+    door: watch::Sender<Door>,
+    answers: Answers,
+    changes: Topic<Changed>,
+    /// Callers who use the space, or wait to.
+    visitors: AtomicUsize,
+    /// Ends when the space that was open before is closed.
+    closing: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+impl Room {
+    pub(crate) fn new(name: SpaceName, kernel: Arc<Shared>) -> Arc<Self> {
+        let limits = &kernel.limits;
+        let answers = Answers::new(limits.idempotency_keys);
+        let changes = Topic::new(limits.topic_backlog, limits.topic_subscribers);
+        let door = watch::Sender::new(Door::Shut);
+        let (visitors, closing) = (AtomicUsize::new(0), Mutex::default());
+        Arc::new(Self { name, kernel, door, answers, changes, visitors, closing })
+    }
+
+    pub(crate) fn name(&self) -> &SpaceName {
+        &self.name
+    }
+
+    pub(crate) fn limits(&self) -> &RuntimeLimits {
+        &self.kernel.limits
+    }
+
+    pub(super) fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    pub(super) fn publish(&self, changed: &Changed) {
+        self.changes.publish(changed);
+    }
+
+    pub(super) fn changes(&self) -> Result<Subscription<Changed>> {
+        self.changes.subscribe()
+    }
+
+    /// Hands a group to a writer thread. There is one group of a space at a time, so it needs no place in the queue.
+    pub(super) fn write(&self, group: impl FnOnce() + Send + 'static) {
+        self.kernel.writers.must(group);
+    }
+
+    pub(crate) fn actor_name(&self) -> String {
+        format!("writer:{}", self.name)
+    }
+
+    /// Returns whether the space is open or on the way.
+    pub(crate) fn is_in_use(&self) -> bool {
+        !matches!(*self.door.borrow(), Door::Shut)
+    }
+
+    /// Returns the space, opened if it is not. While the visit lasts it is not unloaded; it may be begun again, for which the space
+    /// itself must be let go of.
+    pub(crate) async fn visit(self: &Arc<Self>) -> Result<(Visit, Arc<Loaded>)> {
+        if let Door::Open(loaded) = &*self.door.borrow() {
+            return Ok((Visit::begin(self), loaded.clone()));
+        }
+        let mut door = self.door.subscribe();
+        loop {
+            let is_shut = match &*door.borrow_and_update() {
+                Door::Open(loaded) => return Ok((Visit::begin(self), loaded.clone())),
+                Door::Moving => false,
+                Door::Shut => true,
+            };
+            if !is_shut {
+                door.changed().await.map_err(|_| Error::unavailable("the kernel is shut down; open it again"))?;
+            } else if self.kernel.claim(self, || self.unlock())? {
+                // Whoever opens it may give up waiting; others wait for it too.
+                let room = self.clone();
+                let opened = tokio::spawn(async move { room.open().await }).await;
+                opened.unwrap_or_else(|_| Err(Error::unavailable("the space was not opened; try again")))?;
+            }
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(*self.door.borrow(), Door::Open(_))
+    }
+
+    /// Makes who comes wait, and returns whether it was shut before.
+    fn unlock(&self) -> bool {
+        self.door.send_if_modified(|door| {
+            let was_shut = matches!(door, Door::Shut);
+            if was_shut {
+                *door = Door::Moving;
+            }
+            was_shut
+        })
+    }
+
+    async fn open(self: &Arc<Self>) -> Result<()> {
+        let limits = self.limits();
+        let home = Home::new(self.actor_name(), limits.mailbox, self.kernel.letters.clone());
+        let (room, writer) = (self.clone(), Handle::new(home.clone()));
+        let spec = ChildSpec {
+            home: home.clone(),
+            begin: Box::new(move |_| {
+                let (room, writer) = (room.clone(), writer.clone());
+                Box::pin(async move {
+                    let loaded = room.load(writer).await?;
+                    Ok(Writer::new(room, loaded))
+                })
+            }),
+            first_note: Box::new(|| Some(WriterNote::LookIdle)),
+            tasks: limits.actor_tasks,
+        };
+        let opened = self.kernel.begin(home, spec).await;
+        if opened.is_err() {
+            self.shut();
+        }
+        opened.map(|_| ())
+    }
+
+    /// Opens the space anew, when what was open before is closed.
+    async fn load(self: &Arc<Self>, writer: Handle<Writer>) -> Result<Arc<Loaded>> {
+        self.door.send_replace(Door::Moving);
+        let closing = self.closing.lock().take();
+        if let Some(closing) = closing {
+            // It ends without a word.
+            let _ = closing.await;
+        }
+        let (kernel, name) = (self.kernel.clone(), self.name.clone());
+        let space = self.kernel.writers.run(None, move || kernel.vault.space(&name)).await?;
+        let (closed, closing) = oneshot::channel();
+        *self.closing.lock() = Some(closing);
+        let (started, closer) = (self.kernel.started, self.kernel.writers.clone());
+        let used = AtomicU64::new(millis(started.elapsed()));
+        let loaded = Arc::new(Loaded { space: Some(space), writer, used, started, closer, closed: Some(closed) });
+        self.door.send_replace(Door::Open(loaded.clone()));
+        Ok(loaded)
+    }
+
+    /// Returns how long the space was not used; none while somebody is in it.
+    pub(super) fn idle_for(&self, loaded: &Loaded) -> Option<Duration> {
+        (self.visitors.load(Ordering::Acquire) == 0).then(|| loaded.idle())
+    }
+
+    /// Lets go of the space when nobody is in it. Who comes now waits until its actor is gone, and opens it anew.
+    pub(super) fn unload(&self) -> bool {
+        // Who comes in does so under the same lock.
+        self.door.send_if_modified(|door| {
+            let is_idle = self.visitors.load(Ordering::Acquire) == 0 && matches!(door, Door::Open(_));
+            if is_idle {
+                *door = Door::Moving;
+            }
+            is_idle
+        })
+    }
+
+    /// Marks the space as not open, so that the next who comes opens it.
+    pub(crate) fn shut(&self) {
+        self.door.send_replace(Door::Shut);
+    }
+}
+
+/// Somebody who uses a space.
+pub(crate) struct Visit(Arc<Room>);
+
+impl Visit {
+    /// Begins while the door is held open.
+    fn begin(room: &Arc<Room>) -> Self {
+        room.visitors.fetch_add(1, Ordering::AcqRel);
+        Self(room.clone())
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.visitors.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,160 @@
+//! Threads for work that blocks or is heavy, behind a queue with a bound. Actors and callers wait for them without a thread of
+//! their own.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use memos_memory::error::{Error, ErrorKind, Result};
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::time::{Instant, timeout_at};
+
+use crate::actor::Reply;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    news: Condvar,
+    places: Semaphore,
+}
+
+/// A few threads and the queue before them.
+pub(crate) struct Workers {
+    shared: Arc<Shared>,
+    /// Ends when the last thread has ended.
+    ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
+}
+
+impl Workers {
+    /// Begins so many threads with so many places before them.
+    pub(crate) fn begin(name: &str, threads: usize, places: usize) -> Result<Arc<Self>> {
+        let places = Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS));
+        let shared = Arc::new(Shared { queue: Mutex::default(), news: Condvar::new(), places });
+        let (alive, ended) = mpsc::channel(1);
+        let workers = Arc::new(Self { shared: shared.clone(), ended: tokio::sync::Mutex::new(ended) });
+        for number in 0..threads.max(1) {
+            let (shared, alive) = (shared.clone(), alive.clone());
+            let work = move || {
+                shared.work();
+                drop(alive);
+            };
+            let thread = std::thread::Builder::new().name(format!("memos-{name}-{number}")).spawn(work);
+            thread.map_err(|e| Error::unavailable(format!("thread `{name}` cannot be started: {e}")).with_source(e))?;
+        }
+        Ok(workers)
+    }
+
+    /// Runs work on one of the threads and returns what it returns. Work whose turn comes after the deadline, or for which nobody
+    /// waits any more, is not begun.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        deadline: Option<Instant>,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let asked = async {
+            let place = self.shared.places.acquire().await.map_err(|_| closed())?;
+            let (reply, answer) = Reply::new();
+            self.put(place, deadline, reply, work)?;
+            answer.await.unwrap_or_else(|_| Err(Error::unavailable("the work was cut off; try again")))
+        };
+        match deadline {
+            Some(deadline) => timeout_at(deadline, asked).await.unwrap_or_else(|_| Err(late())),
+            None => asked.await,
+        }
+    }
+
+    fn put<T: Send + 'static>(
+        &self,
+        place: SemaphorePermit<'_>,
+        deadline: Option<Instant>,
+        reply: Reply<T>,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<()> {
+        let shared = self.shared.clone();
+        let mut queue = self.shared.queue.lock();
+        if queue.closed {
+            return Err(closed());
+        }
+        place.forget();
+        queue.jobs.push_back(Box::new(move || {
+            shared.places.add_permits(1);
+            if !reply.is_awaited() {
+                return;
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return reply.send(Err(late()));
+            }
+            reply.send(work());
+        }));
+        drop(queue);
+        self.shared.news.notify_one();
+        Ok(())
+    }
+
+    /// Does work for which nobody waits and which must be done, such as closing a file. It takes no place: there is at most as
+    /// much of it as there are open spaces.
+    pub(crate) fn must(&self, work: impl FnOnce() + Send + 'static) {
+        let mut queue = self.shared.queue.lock();
+        if queue.closed {
+            drop(queue);
+            return work();
+        }
+        queue.jobs.push_back(Box::new(work));
+        drop(queue);
+        self.shared.news.notify_one();
+    }
+
+    /// Takes no more work. What waits is done.
+    pub(crate) fn close(&self) {
+        self.shared.places.close();
+        self.shared.queue.lock().closed = true;
+        self.shared.news.notify_all();
+    }
+
+    /// Waits until all work is done and the threads have ended. They must be closed.
+    pub(crate) async fn ended(&self) {
+        while self.ended.lock().await.recv().await.is_some() {}
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        loop {
+            let mut queue = self.queue.lock();
+            let job = loop {
+                if let Some(job) = queue.jobs.pop_front() {
+                    break job;
+                }
+                if queue.closed {
+                    return;
+                }
+                self.news.wait(&mut queue);
+            };
+            drop(queue);
+            // Whoever waits for it learns of a panic from the dropped reply.
+            let _ = catch_unwind(AssertUnwindSafe(job));
+        }
+    }
+}
+
+fn closed() -> Error {
+    Error::unavailable("the kernel is being shut down; open it again")
+}
+
+fn late() -> Error {
+    Error::new(ErrorKind::Deadline, "the deadline passed before the work began; give it more time")
+}
