@@ -16,8 +16,8 @@ pub use system::SystemDisk;
 
 /// Files in folders, and what of them is sure to outlive a power cut.
 ///
-/// A name is sure after [`Disk::sync_folder`] of its folder, a file's bytes after [`DiskFile::sync`]. Until then a power cut may
-/// leave any part of what was written, in any order.
+/// A name is sure after [`Disk::sync_folder`] of its folder, a file's bytes after [`DiskFile::sync`]. Until then a
+/// power cut may leave any part of what was written, in any order.
 pub trait Disk: Send + Sync + Debug {
     /// Opens a file for reading and writing at any place, and makes it with `create`. It is held until it is dropped.
     ///

@@ -1,9 +1,10 @@
 //! The ledger: the append-only, hash-chained record of every event in a space, and the only source of truth.
 //!
 //! Each event names the digest of the event before it, so that none can be changed, dropped or added in between without
-//! notice. A Merkle tree over the events proves the same to those who do not have them. What a memory says stands beside its
-//! event, sealed under a key of its own, so that erasing it leaves the chain whole. A commit is a batch of events: all of them are on disk when it returns, or none is. What an event means for the
-//! graph and the index is no business of this room. The bytes are described in `docs/format.md`.
+//! notice. A Merkle tree over the events proves the same to those who do not have them. What a memory says stands
+//! beside its event, sealed under a key of its own, so that erasing it leaves the chain whole. A commit is a batch of
+//! events: all of them are on disk when it returns, or none is. What an event means for the graph and the index is no
+//! business of this room. The bytes are described in `docs/format.md`.
 
 mod event;
 mod head;

@@ -78,7 +78,8 @@ pub struct VaultOptions {
 }
 
 impl VaultOptions {
-    /// Returns the options with the built-in embedder, the three layers' policy, and the machine's clock, randomness and disk.
+    /// Returns the options with the built-in embedder, the three layers' policy, and the machine's clock, randomness
+    /// and disk.
     ///
     /// # Errors
     /// `Corrupt` when the built-in embedder's table is damaged.
@@ -99,8 +100,8 @@ impl VaultOptions {
 /// From where a vault's master key comes.
 #[derive(Debug, Clone, Default)]
 pub enum MasterKeySource {
-    /// The file `master.key` in the vault's own folder, made when there is none. It makes erasure final; it does not help when the
-    /// whole folder is stolen.
+    /// The file `master.key` in the vault's own folder, made when there is none. It makes erasure final; it does not
+    /// help when the whole folder is stolen.
     #[default]
     Folder,
     /// A key that is handed in.
@@ -202,13 +203,13 @@ impl Vault {
         reembed::reembed(&opening, progress)
     }
 
-    /// Seals the keys of all spaces with another master key, and returns the spaces. Those that are sealed with it already are left
-    /// as they are, so that a rotation that was cut off can be done again. The vault goes on with the new key; whoever opens it next
-    /// must have it.
+    /// Seals the keys of all spaces with another master key, and returns the spaces. Those that are sealed with it
+    /// already are left as they are, so that a rotation that was cut off can be done again. The vault goes on with the
+    /// new key; whoever opens it next must have it.
     ///
     /// # Errors
-    /// `Denied` when a space is sealed with neither key; `Busy` when one is open elsewhere; `Unavailable` when the disk fails. Spaces
-    /// before it are sealed with the new key then.
+    /// `Denied` when a space is sealed with neither key; `Busy` when one is open elsewhere; `Unavailable` when the disk
+    /// fails. Spaces before it are sealed with the new key then.
     pub fn rotate(&mut self, new: &MasterKey) -> Result<Vec<SpaceName>> {
         if matches!(self.keys, Keys::Open) {
             return Err(Error::invalid("nothing is encrypted here, so there is no key to change"));
@@ -268,7 +269,8 @@ impl Vault {
         Ok(names)
     }
 
-    /// Returns whether there is a space. A program that dies while one begins, or while one is erased, leaves a folder that is none.
+    /// Returns whether there is a space. A program that dies while one begins, or while one is erased, leaves a folder
+    /// that is none.
     fn is_there(&self, name: &SpaceName) -> Result<bool> {
         let (folder, disk) = (self.folder(name), &*self.options.disk);
         Ok(disk.is_folder(&folder) && !self.is_erased(name) && Ledger::is_begun(&folder, disk)?)

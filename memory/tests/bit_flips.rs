@@ -1,11 +1,11 @@
-//! Single bits that turn in the files of a vault: each is found, with an error that says what is damaged, or harms nothing. Never
-//! is anything served that was not written, and nothing panics or hangs.
+//! Single bits that turn in the files of a vault: each is found, with an error that says what is damaged, or harms
+//! nothing. Never is anything served that was not written, and nothing panics or hangs.
 //!
-//! The vault has all that a vault can have: two spaces and a fork, a master key and rings, large bodies, a snapshot, an erased
-//! cube. After each bit everything is opened, read, recalled and verified.
+//! The vault has all that a vault can have: two spaces and a fork, a master key and rings, large bodies, a snapshot, an
+//! erased cube. After each bit everything is opened, read, recalled and verified.
 //!
-//! `MEMOS_FLIPS=10000 MEMOS_SEED=1 cargo test --release -p memos-memory --test bit_flips -- --nocapture` turns ten thousand bits
-//! and says how many of each file were found.
+//! `MEMOS_FLIPS=10000 MEMOS_SEED=1 cargo test --release -p memos-memory --test bit_flips -- --nocapture` turns ten
+//! thousand bits and says how many of each file were found.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/space.rs"]

@@ -1,5 +1,5 @@
-//! What is erased is gone: no file below the vault says a word of it, no key opens what a backup kept, no view of the past and
-//! no fork shows it, and nothing else is lost with it.
+//! What is erased is gone: no file below the vault says a word of it, no key opens what a backup kept, no view of the
+//! past and no fork shows it, and nothing else is lost with it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/space.rs"]

@@ -406,8 +406,8 @@ fn the_steps_do_what_they_say() {
     check(Arc::new(disk), &[true; STEPS.len()], "no fault");
 }
 
-/// Places of which one is looked at, which one `MEMOS_SEED` tells, unless `MEMOS_FAULTS` is `all`; of those where a fault lasts,
-/// which ends the program's work as a power cut does, fewer still.
+/// Places of which one is looked at, which one `MEMOS_SEED` tells, unless `MEMOS_FAULTS` is `all`; of those where a
+/// fault lasts, which ends the program's work as a power cut does, fewer still.
 const SAMPLED: (usize, usize) = (29, 131);
 
 /// Runs the steps with a fault at every operation in turn, and returns how many there were.

@@ -671,7 +671,8 @@ impl Seen<'_> {
         Ok(())
     }
 
-    /// Asks for everything: just what the caller may recall is considered, and each memory is one of it in its present version.
+    /// Asks for everything: just what the caller may recall is considered, and each memory is one of it in its present
+    /// version.
     fn compare_recall(&self, who: &Principal, archived: bool) -> Result<(), TestCaseError> {
         let call = MemoryCall { memories: 100, archived, ..MemoryCall::new(who.clone(), WORDS.join(" "), self.now) };
         let answer = recall(&[self.space], &call).unwrap();

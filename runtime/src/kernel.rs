@@ -218,8 +218,8 @@ impl Kernel {
         Ok(SpaceHandle::new(room, self.life.clone()))
     }
 
-    /// Begins an actor under a name of its own. `begin` makes its state, the first time and whenever it is begun again; it is told
-    /// how many times that was.
+    /// Begins an actor under a name of its own. `begin` makes its state, the first time and whenever it is begun again;
+    /// it is told how many times that was.
     ///
     /// # Errors
     /// `Conflict` when the name is taken; `Busy` when there are too many; else what `begin` returns.

@@ -1,8 +1,8 @@
 //! Who moves memory: the kernel, its actors, and the one writer of each space.
 //!
-//! A [`Kernel`] stands over one folder of spaces. Writes of a space go through one actor, which puts all that wait into one
-//! durable step; reads go to worker threads and never wait for it. What a memory is, and how it is kept, ranked and guarded, is
-//! the business of `memos-memory`; this crate decides when it is done, and where.
+//! A [`Kernel`] stands over one folder of spaces. Writes of a space go through one actor, which puts all that wait into
+//! one durable step; reads go to worker threads and never wait for it. What a memory is, and how it is kept, ranked and
+//! guarded, is the business of `memos-memory`; this crate decides when it is done, and where.
 //!
 //! ```
 //! use memos_memory::cube::{CubeDraft, SemanticType};

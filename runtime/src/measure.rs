@@ -71,8 +71,8 @@ impl Actor for RawEcho {
     }
 }
 
-/// Sends so many messages from so many callers, at most `mailbox` at a time, through a bounded handle to one actor, each with a
-/// deadline, and waits for each answer. Returns how long it took.
+/// Sends so many messages from so many callers, at most `mailbox` at a time, through a bounded handle to one actor,
+/// each with a deadline, and waits for each answer. Returns how long it took.
 ///
 /// # Errors
 /// Those of the actor.

@@ -82,8 +82,8 @@ impl SpaceHandle {
         self.room.is_open()
     }
 
-    /// Makes the space's writer fail, as a broken invariant of its own would, so that it is begun again: for tests and measures
-    /// of what stands on it.
+    /// Makes the space's writer fail, as a broken invariant of its own would, so that it is begun again: for tests and
+    /// measures of what stands on it.
     ///
     /// # Errors
     /// `Unavailable` when the kernel is shut down.
@@ -118,8 +118,8 @@ impl Session {
         self
     }
 
-    /// Names its next write: asking again under the same name, in this or another session of the same principal, does not write
-    /// again, and is answered as the first time. What the batch holds the second time is not looked at.
+    /// Names its next write: asking again under the same name, in this or another session of the same principal, does
+    /// not write again, and is answered as the first time. What the batch holds the second time is not looked at.
     ///
     /// # Errors
     /// `Invalid` when the key is empty or too long.
@@ -162,8 +162,9 @@ impl Session {
     /// Makes a batch durable and visible: all of it, or nothing.
     ///
     /// # Errors
-    /// Those of [`Space::commit`]; `Deadline` when the session's patience ends before; `Unavailable` when the writer died with it
-    /// or the kernel is shut down. After these two the batch may have become durable or not; under a key, asking again tells.
+    /// Those of [`Space::commit`]; `Deadline` when the session's patience ends before; `Unavailable` when the writer
+    /// died with it or the kernel is shut down. After these two the batch may have become durable or not; under a key,
+    /// asking again tells.
     pub async fn commit(&self, batch: Batch) -> Result<Committed> {
         self.write(|_| batch).await
     }
@@ -218,8 +219,8 @@ impl Session {
         self.work(move |space, principal| space.get(principal, &cube)).await
     }
 
-    /// Does other work of the vault on a thread that may block: history, erasure, taking in a file. What it writes is as durable
-    /// as ever, beside the writer's queue and without a key.
+    /// Does other work of the vault on a thread that may block: history, erasure, taking in a file. What it writes is
+    /// as durable as ever, beside the writer's queue and without a key.
     ///
     /// # Errors
     /// What the work returns, and as [`Session::recall`].

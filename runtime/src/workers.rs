@@ -1,5 +1,5 @@
-//! Threads for work that blocks or is heavy, behind a queue with a bound. Actors and callers wait for them without a thread of
-//! their own.
+//! Threads for work that blocks or is heavy, behind a queue with a bound. Actors and callers wait for them without a
+//! thread of their own.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -52,8 +52,8 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Runs work on one of the threads and returns what it returns. Work whose turn comes after the deadline, or for which nobody
-    /// waits any more, is not begun.
+    /// Runs work on one of the threads and returns what it returns. Work whose turn comes after the deadline, or for
+    /// which nobody waits any more, is not begun.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         deadline: Option<Instant>,
@@ -99,8 +99,8 @@ impl Workers {
         Ok(())
     }
 
-    /// Does work for which nobody waits and which must be done, such as closing a file. It takes no place: there is at most as
-    /// much of it as there are open spaces.
+    /// Does work for which nobody waits and which must be done, such as closing a file. It takes no place: there is at
+    /// most as much of it as there are open spaces.
     pub(crate) fn must(&self, work: impl FnOnce() + Send + 'static) {
         let mut queue = self.shared.queue.lock();
         if queue.closed {

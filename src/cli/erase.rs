@@ -6,8 +6,8 @@
 //! {"space": "home/main", "erased": ["…"], "events": [42], "derived": ["…"], "space_erased": false}
 //! ```
 //!
-//! `derived` are memories that were made from what was erased and are still there. When all of a space is erased, `erased` and
-//! `events` are empty, because nothing of it is left.
+//! `derived` are memories that were made from what was erased and are still there. When all of a space is erased,
+//! `erased` and `events` are empty, because nothing of it is left.
 
 use std::io::{IsTerminal, Write};
 

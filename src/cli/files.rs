@@ -50,8 +50,8 @@ pub(super) fn replace<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Resu
     Ok(written)
 }
 
-/// Writes a new file that nobody but its owner may read; one that is there is left alone. The parts are written as they are, so
-/// that no copy of a secret is made.
+/// Writes a new file that nobody but its owner may read; one that is there is left alone. The parts are written as they
+/// are, so that no copy of a secret is made.
 pub(super) fn write_secret(path: &Path, parts: &[&str]) -> Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -1,7 +1,7 @@
 //! `memos fork` and `memos merge`: a space that goes its own way for a what-if, and the way back.
 //!
-//! With `--json`, `fork` gives `{"space": "home/try", "origin": "home/main", "at": {"events": 12}}`, where `at` is null for a fork of
-//! the present; `merge` gives
+//! With `--json`, `fork` gives `{"space": "home/try", "origin": "home/main", "at": {"events": 12}}`, where `at` is null
+//! for a fork of the present; `merge` gives
 //!
 //! ```json
 //! {"fork": "home/try", "added": ["…"], "updated": ["…"], "moved": ["…"], "links": 2, "conflicts": ["…"]}

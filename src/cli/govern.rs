@@ -34,8 +34,8 @@ pub(super) struct ShareArguments {
     /// Who may read it: `private`, `shared:GROUP` or `global`
     #[arg(long, group = "change")]
     layer: Option<Layer>,
-    /// Rights beyond that, in place of those there are: `user:NAME:RIGHTS`, `agent:NAME:RIGHTS` or `group:NAME:RIGHTS`, where the
-    /// rights are of `r` read, `w` write and `s` share; may be repeated
+    /// Rights beyond that, in place of those there are: `user:NAME:RIGHTS`, `agent:NAME:RIGHTS` or `group:NAME:RIGHTS`,
+    /// where the rights are of `r` read, `w` write and `s` share; may be repeated
     #[arg(long, value_name = "WHO:RIGHTS", group = "change", value_parser = grant)]
     grant: Vec<Grant>,
     /// Take all rights beyond the layer's away

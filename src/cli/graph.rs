@@ -1,7 +1,8 @@
 //! `memos graph`: the memories around one, as an outline in the terminal or as a picture in a file.
 //!
-//! With `--json` it prints `{"space": "home/main", "centre": "…", "hops": 2, "cubes": […], "links": […], "out": "FILE"}`, with
-//! the fields of [`memos::vault::NeighbourCube`] and [`memos::graph::Link`]; `out` is null without a picture.
+//! With `--json` it prints `{"space": "home/main", "centre": "…", "hops": 2, "cubes": […], "links": […], "out":
+//! "FILE"}`, with the fields of [`memos::vault::NeighbourCube`] and [`memos::graph::Link`]; `out` is null without a
+//! picture.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};

@@ -8,8 +8,9 @@
 //!  "chain": [{"cube": "…", "observed": 0, "valid": {…}, "state": "generated", "text": "…", "place": "replaced"}]}
 //! ```
 //!
-//! with the fields of [`memos::cube::Header`]. `event` is the place in the ledger, so that `--as-of '#13'` shows what event 12 has
-//! made. `chain` runs from the oldest statement to the newest, and `place` is `replaced`, `this` or `replaces`.
+//! with the fields of [`memos::cube::Header`]. `event` is the place in the ledger, so that `--as-of '#13'` shows what
+//! event 12 has made. `chain` runs from the oldest statement to the newest, and `place` is `replaced`, `this` or
+//! `replaces`.
 
 use std::collections::HashSet;
 

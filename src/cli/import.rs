@@ -9,7 +9,8 @@
 //!  "left_out": [{"what": "…", "why": "…"}]}
 //! ```
 //!
-//! with the fields of [`memos::exchange::import::ImportReport`]; `origin` and `signer` are null for what another system exported.
+//! with the fields of [`memos::exchange::import::ImportReport`]; `origin` and `signer` are null for what another system
+//! exported.
 
 use std::fs::File;
 use std::io::{BufReader, Read};

@@ -7,9 +7,9 @@
 //!  "spaces": [{"name": "home/main", "sealed_by": "…", "opens": true}]}
 //! ```
 //!
-//! where `from` is `file`, `environment` or `folder`, `id` is null when there is no key yet, and `sealed_by` is null for a space that is
-//! not encrypted. `keys new` gives `{"id": "…", "file": "FILE"}`, and `keys rotate`
-//! `{"from": "…", "to": "…", "spaces": ["home/main"]}` with the spaces that were sealed anew.
+//! where `from` is `file`, `environment` or `folder`, `id` is null when there is no key yet, and `sealed_by` is null
+//! for a space that is not encrypted. `keys new` gives `{"id": "…", "file": "FILE"}`, and `keys rotate` `{"from": "…",
+//! "to": "…", "spaces": ["home/main"]}` with the spaces that were sealed anew.
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,7 @@
 //! `memos state` and `memos unfreeze`: where a memory is in its life.
 //!
-//! With `--json`: `{"space": "home/main", "cube": "…", "before": "generated", "state": "archived", "reason": "…", "event": 12}`.
+//! With `--json`: `{"space": "home/main", "cube": "…", "before": "generated", "state": "archived", "reason": "…",
+//! "event": 12}`.
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};

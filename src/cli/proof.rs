@@ -1,7 +1,7 @@
 //! `memos head`, `memos prove` and `memos check-proof`: what a space says of its memory, for those who do not have it.
 //!
-//! With `--json`, `head` gives the signed head itself, with the fields of [`memos::ledger::SignedHead`]; what `--out` writes is the
-//! same in one line. `prove` gives
+//! With `--json`, `head` gives the signed head itself, with the fields of [`memos::ledger::SignedHead`]; what `--out`
+//! writes is the same in one line. `prove` gives
 //!
 //! ```json
 //! {"space": "home/main", "cube": "…", "event": 12, "events": 40, "revealed": true, "file": "bo.proof", "bytes": 2100}
@@ -15,8 +15,8 @@
 //!  "event": 12, "at": 0, "principal": "user:ada", "cube": "…", "version": 1, "opened": {"header": {…}, "text": "…"}}
 //! ```
 //!
-//! where `opened` is null unless the proof reveals what was stored, and `signer_known` is true only with `--key`. A proof that does
-//! not hold is bad input: an error, and exit code 2.
+//! where `opened` is null unless the proof reveals what was stored, and `signer_known` is true only with `--key`. A
+//! proof that does not hold is bad input: an error, and exit code 2.
 
 use std::path::{Path, PathBuf};
 

@@ -15,8 +15,8 @@
 //! A receipt has the fields of [`memos::operator::Receipt`]. Times are milliseconds since 1970 in UTC; what a memory says
 //! is in `text`. With nothing found `receipts` is empty and the exit code is 3.
 //!
-//! With `--as-of` the question is put to the spaces as they were known then, and nothing of it is noted. What it says of time,
-//! such as "last week", then counts from there too, where the point is a time.
+//! With `--as-of` the question is put to the spaces as they were known then, and nothing of it is noted. What it says
+//! of time, such as "last week", then counts from there too, where the point is a time.
 
 use clap::Args;
 use memos::cube::{SemanticType, UseSignal};

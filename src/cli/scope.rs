@@ -2,9 +2,9 @@
 //!
 //! Commands that read never make anything: a data folder or a space that is not there is said to be missing.
 //!
-//! The master key comes from the first of these that is given: `--key-file`, the file that `MEMOS_KEY_FILE` names, the key in
-//! `MEMOS_KEY`, and else the file `master.key` in the data folder. A key is never an argument, which others on the machine can
-//! see, and is never shown.
+//! The master key comes from the first of these that is given: `--key-file`, the file that `MEMOS_KEY_FILE` names, the
+//! key in `MEMOS_KEY`, and else the file `master.key` in the data folder. A key is never an argument, which others on
+//! the machine can see, and is never shown.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

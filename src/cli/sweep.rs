@@ -7,8 +7,8 @@
 //!  "over_budget": [{"cube": "…", "text": "…"}], "denied": 0}
 //! ```
 //!
-//! `transition` is `archive`, `expire` or `erase`; `reason` is one of [`memos::lifecycle::Reason`]. `over_budget` is what was archived
-//! because of `--most`, and `denied` counts what is due and not the caller's to change.
+//! `transition` is `archive`, `expire` or `erase`; `reason` is one of [`memos::lifecycle::Reason`]. `over_budget` is
+//! what was archived because of `--most`, and `denied` counts what is due and not the caller's to change.
 
 use std::collections::HashMap;
 

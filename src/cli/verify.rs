@@ -7,8 +7,8 @@
 //!   "cubes": 18, "links": 31}, "error": null, "seconds": 0.02}]}
 //! ```
 //!
-//! with the fields of [`memos::vault::Verified`]. When one space fails, its `verified` is null, `error` names the first thing that
-//! is wrong, the others are verified all the same, and the exit code is 1.
+//! with the fields of [`memos::vault::Verified`]. When one space fails, its `verified` is null, `error` names the first
+//! thing that is wrong, the others are verified all the same, and the exit code is 1.
 
 use std::time::Instant;
 

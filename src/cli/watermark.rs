@@ -1,7 +1,8 @@
 //! `memos watermark`: whose marks are in a text that turned up somewhere.
 //!
-//! With `--json`: `{"space": "home/main", "marks": [{"from": 24, "until": 312, "sharer": "user:ada"}]}`, where the numbers are bytes of the
-//! text, and `sharer` is null for a mark of nobody who was asked for, or of another space. Without marks the exit code is 3.
+//! With `--json`: `{"space": "home/main", "marks": [{"from": 24, "until": 312, "sharer": "user:ada"}]}`, where the
+//! numbers are bytes of the text, and `sharer` is null for a mark of nobody who was asked for, or of another space.
+//! Without marks the exit code is 3.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -10,8 +10,8 @@ use super::document::QuantizedVector;
 use crate::graph::Slot;
 use crate::kernel::{differing_bits, dot_rows};
 
-/// Rows up to which every one is compared in full. The two ways cost the same at about 5,000 (`memos bench crossover`), but the
-/// full one finds everything, and up to here it costs little more.
+/// Rows up to which every one is compared in full. The two ways cost the same at about 5,000 (`memos bench crossover`),
+/// but the full one finds everything, and up to here it costs little more.
 pub const EXACT_UP_TO: usize = 20_000;
 
 /// Rows that a first pass hands on to be compared in full, for each one that is asked for.

@@ -247,8 +247,8 @@ impl InvertedIndex {
         flat
     }
 
-    /// Returns the first slot that has other terms here than there. Terms are numbered as they come in, so they are compared by
-    /// their names.
+    /// Returns the first slot that has other terms here than there. Terms are numbered as they come in, so they are
+    /// compared by their names.
     pub(super) fn differs(&self, other: &Self, slots: Slot) -> Option<Slot> {
         let mut numbers = vec![None; self.postings.len()];
         for (term, id) in &self.ids {

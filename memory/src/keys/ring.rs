@@ -291,7 +291,8 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Returns the event up to which erasures were burned; in a plain space, which has nothing to burn, the last there can be.
+    /// Returns the event up to which erasures were burned; in a plain space, which has nothing to burn, the last there
+    /// can be.
     pub fn burned_through(&self) -> u64 {
         self.sealed.as_ref().map_or(u64::MAX, |sealed| sealed.known.read().secrets.burned_through)
     }

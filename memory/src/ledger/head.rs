@@ -51,8 +51,8 @@ impl SpaceKey {
         &self.0
     }
 
-    /// Returns whether it made the signature of these bytes. Strict: keys of small order, for which a signature fits anything, are
-    /// refused.
+    /// Returns whether it made the signature of these bytes. Strict: keys of small order, for which a signature fits
+    /// anything, are refused.
     pub(crate) fn signed(&self, bytes: &[u8], signature: &[u8; 64]) -> bool {
         let key = VerifyingKey::from_bytes(&self.0);
         key.is_ok_and(|key| key.verify_strict(bytes, &Signature::from_bytes(signature)).is_ok())

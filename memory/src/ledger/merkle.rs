@@ -103,8 +103,8 @@ fn check_size(size: u64) -> Result<()> {
     Ok(())
 }
 
-/// Returns the digests of nodes that are numbered as in an array of the whole tree (RFC 9420, appendix C): leaves have the even
-/// numbers, and as many ones as a number ends with, so many levels its node stands above the leaves.
+/// Returns the digests of nodes that are numbered as in an array of the whole tree (RFC 9420, appendix C): leaves have
+/// the even numbers, and as many ones as a number ends with, so many levels its node stands above the leaves.
 fn path(nodes: &impl Nodes, size: u64, numbers: Vec<u64>) -> Result<Vec<Digest>> {
     let digest = |number: u64| {
         let level = number.trailing_ones();

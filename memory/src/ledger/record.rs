@@ -1,8 +1,8 @@
 //! Records: what a stored version keeps beside its event. The description and the body of a cube, each sealed.
 //!
-//! The event names the digest of the *sealed* record. So a record is held against the chain without its key, the digest tells
-//! nothing of what is inside, and the chain stays whole when record and key are gone. A large body is a file of its own, named
-//! by that digest.
+//! The event names the digest of the *sealed* record. So a record is held against the chain without its key, the digest
+//! tells nothing of what is inside, and the chain stays whole when record and key are gone. A large body is a file of
+//! its own, named by that digest.
 
 use super::wire::{decode_description, encode_description};
 use crate::cube::{Digest, Header, Seal};
@@ -141,8 +141,8 @@ impl<'a> Row<'a> {
         self.commitment.is_some()
     }
 
-    /// Returns whether this is the one key that opens the record. Whoever shows a key to prove what the record says is held to
-    /// that; who only reads is not, as no other key opens it by accident.
+    /// Returns whether this is the one key that opens the record. Whoever shows a key to prove what the record says is
+    /// held to that; who only reads is not, as no other key opens it by accident.
     pub(crate) fn is_key(&self, key: &RecordKey) -> bool {
         self.commitment.copied() == key.commitment()
     }

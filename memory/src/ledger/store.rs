@@ -131,8 +131,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger in `folder`, or begins one there. `ring` opens the keys of its records, `origin` the ledger that a fork was
-    /// made from.
+    /// Opens the ledger in `folder`, or begins one there. `ring` opens the keys of its records, `origin` the ledger
+    /// that a fork was made from.
     ///
     /// # Errors
     /// `Busy` when another program has it open, `Corrupt` when its file fails its checks, `Denied` when it is encrypted
@@ -386,8 +386,8 @@ impl Ledger {
         self.readers.disk.replace(&file, &[body]).map_err(|e| disk_error(&file, e))
     }
 
-    /// Removes the files of erased bodies. One that stays cannot be read any more, as its key is gone, and is removed when the
-    /// erasure is finished at the next opening.
+    /// Removes the files of erased bodies. One that stays cannot be read any more, as its key is gone, and is removed
+    /// when the erasure is finished at the next opening.
     pub(crate) fn remove_files(&self, names: impl IntoIterator<Item = Digest>) {
         for name in names {
             let file = self.readers.folder.join(name.to_string());

@@ -1,8 +1,8 @@
 //! Events as bytes: a version byte, then the fields in postcard's encoding.
 //!
-//! A cube's header stands in two places. What the chain must keep for ever (ids, times, owner, rights, lineage) is in the
-//! event; what describes the memory (title, tags, speaker, the digest of its body, ...) is in the record beside it, so that it
-//! can be sealed, and erased with the body.
+//! A cube's header stands in two places. What the chain must keep for ever (ids, times, owner, rights, lineage) is in
+//! the event; what describes the memory (title, tags, speaker, the digest of its body, ...) is in the record beside it,
+//! so that it can be sealed, and erased with the body.
 //!
 //! These structs are the format. They are never changed once released; a new version gets structs and a version byte of
 //! its own, and this room goes on reading the old ones.

@@ -165,8 +165,8 @@ impl Surroundings {
         Ok(surroundings)
     }
 
-    /// Notes which candidates no longer hold in what the question is about. A message may have led to several conclusions, and
-    /// another one may have been replaced.
+    /// Notes which candidates no longer hold in what the question is about. A message may have led to several
+    /// conclusions, and another one may have been replaced.
     fn note_superseded(&mut self, superseders: &[(Slot, Slot)]) {
         for &(slot, by) in superseders {
             let Some(found) = self.matches.get(&by) else { continue };

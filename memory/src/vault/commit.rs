@@ -326,8 +326,8 @@ fn validate(target: &Target<'_>, group: Vec<Waiting>) -> Vec<Waiting> {
     accepted
 }
 
-/// Adds to the erasure of a subject what was stored of it while the erasure waited: the keys of all of it go. Nothing is written
-/// together with an erasure, so the projection has all of it.
+/// Adds to the erasure of a subject what was stored of it while the erasure waited: the keys of all of it go. Nothing
+/// is written together with an erasure, so the projection has all of it.
 fn complete_erasure(present: &Projection, ring: &KeyRing, change: &mut Change) {
     if let Change::Erased { cubes, subject: Some(number), .. } = change
         && let Some(subject) = ring.name_of(*number).and_then(|name| present.subjects.find(&name))

@@ -1,9 +1,9 @@
 //! Erasure: what is forgotten for good, by destroying its key and every copy of it.
 //!
-//! An erasure is one event. With it go the records and vectors beside the ledger; then the keys, so that what a disk or a backup
-//! still has of them says nothing; then the snapshot. The projection forgets the words, the names and the links. What stays is
-//! the tombstone: the ids, owners, times and states of the events, over which the chain still verifies. When a program dies on the
-//! way, the next opening goes on where it stopped.
+//! An erasure is one event. With it go the records and vectors beside the ledger; then the keys, so that what a disk or
+//! a backup still has of them says nothing; then the snapshot. The projection forgets the words, the names and the
+//! links. What stays is the tombstone: the ids, owners, times and states of the events, over which the chain still
+//! verifies. When a program dies on the way, the next opening goes on where it stopped.
 
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
@@ -43,12 +43,13 @@ pub struct Erased {
 }
 
 impl Space {
-    /// Erases memories for good: their text, names and vectors are gone from disk, index, graph and snapshot when this returns, and
-    /// nothing brings them back. In spaces that were forked from this one they are unreadable too.
+    /// Erases memories for good: their text, names and vectors are gone from disk, index, graph and snapshot when this
+    /// returns, and nothing brings them back. In spaces that were forked from this one they are unreadable too.
     ///
     /// # Errors
-    /// `Denied` when a memory is under legal hold or the caller may not erase it; `NotFound` when there is nothing to erase;
-    /// nothing was erased then. `Unavailable` when the disk fails; if the event was written already, the next opening finishes it.
+    /// `Denied` when a memory is under legal hold or the caller may not erase it; `NotFound` when there is nothing to
+    /// erase; nothing was erased then. `Unavailable` when the disk fails; if the event was written already, the next
+    /// opening finishes it.
     pub fn erase(&self, caller: &Principal, erasure: Erasure, reason: impl Into<String>) -> Result<Erased> {
         let (cubes, subject, derived) = {
             let view = self.view();
@@ -66,7 +67,8 @@ impl Space {
                         let view = &view;
                         move |slot: &Slot| self.decide(view, caller, operation, *slot).allowed()
                     };
-                    // Who may see none of them is not told that there are any, and nobody is told the ids of those they may not see.
+                    // Who may see none of them is not told that there are any, and nobody is told the ids of those they
+                    // may not see.
                     if !slots.iter().all(may(Operation::Erase)) {
                         let sees_one =
                             slots.iter().any(may(Operation::Read)) || slots.iter().any(may(Operation::Erase));
@@ -141,8 +143,8 @@ impl Space {
         forks.into_iter().try_for_each(|fork| Self::from_shared(fork).erase_inherited()).map_err(unfinished)
     }
 
-    /// Erases in a fork what was erased in its origin, with the versions that the fork has added. What is under legal hold here
-    /// keeps those; its origin's are unreadable all the same.
+    /// Erases in a fork what was erased in its origin, with the versions that the fork has added. What is under legal
+    /// hold here keeps those; its origin's are unreadable all the same.
     pub(super) fn erase_inherited(&self) -> Result<()> {
         let Some(origin) = &self.shared().origin else { return Ok(()) };
         let cubes: Vec<CubeId> = {

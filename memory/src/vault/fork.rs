@@ -1,8 +1,8 @@
 //! Forks: a space that starts from another one and goes its own way, for a what-if; and the way back.
 //!
-//! A fork copies nothing. Its ledger holds what happened since and reads the rest from its origin, with the origin's keys; the
-//! projection is shared until one of the two changes. So what is erased in the origin is unreadable in the fork at once. Merging back
-//! writes what the fork has changed into the origin, in one durable step.
+//! A fork copies nothing. Its ledger holds what happened since and reads the rest from its origin, with the origin's
+//! keys; the projection is shared until one of the two changes. So what is erased in the origin is unreadable in the
+//! fork at once. Merging back writes what the fork has changed into the origin, in one durable step.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -54,8 +54,9 @@ impl Vault {
     /// Begins a space that starts from another one as it is, or as it was at a point. Nothing is copied.
     ///
     /// # Errors
-    /// `Denied` when it starts from a point since which the rights to a memory have changed: a fork of then would have the rights of
-    /// then. Fork the space as it is, and restore the fork to that point. `Conflict` when there is a space of that name; `NotFound` when there is none to start from, or no such point.
+    /// `Denied` when it starts from a point since which the rights to a memory have changed: a fork of then would have
+    /// the rights of then. Fork the space as it is, and restore the fork to that point. `Conflict` when there is a
+    /// space of that name; `NotFound` when there is none to start from, or no such point.
     pub fn fork(&self, caller: &Principal, from: &SpaceName, at: Option<Point>, to: &SpaceName) -> Result<Space> {
         let origin = self.existing_space(from)?;
         let mut open = self.open.lock();
@@ -104,12 +105,13 @@ impl Vault {
         Ok(Space::of(&opening, present, readers, ring, origin, Some(ledger), session))
     }
 
-    /// Writes what a fork has changed into the space that it was forked from, in one durable step: new cubes under their ids, new
-    /// versions, states and links. Who may use a cube stays as it is in the origin. Doing it again changes nothing.
+    /// Writes what a fork has changed into the space that it was forked from, in one durable step: new cubes under
+    /// their ids, new versions, states and links. Who may use a cube stays as it is in the origin. Doing it again
+    /// changes nothing.
     ///
     /// # Errors
-    /// `Conflict`, naming the cubes, when both sides changed one and the rule is [`OnConflict::Refuse`]; `Denied` when the caller
-    /// may not change one in the origin. Nothing was changed then.
+    /// `Conflict`, naming the cubes, when both sides changed one and the rule is [`OnConflict::Refuse`]; `Denied` when
+    /// the caller may not change one in the origin. Nothing was changed then.
     pub fn merge_back(&self, caller: &Principal, fork: &SpaceName, rule: OnConflict) -> Result<Merged> {
         let fork = self.existing_space(fork)?;
         let origin = fork
@@ -167,8 +169,8 @@ impl Vault {
     /// Erases a whole space: its keys are destroyed, and its folder goes.
     ///
     /// # Errors
-    /// `Denied` when the caller may not erase one of its memories, or one is under legal hold; `Busy` when it is open elsewhere;
-    /// `Conflict` when other spaces were forked from it. Nothing was erased then.
+    /// `Denied` when the caller may not erase one of its memories, or one is under legal hold; `Busy` when it is open
+    /// elsewhere; `Conflict` when other spaces were forked from it. Nothing was erased then.
     pub fn erase_space(&self, caller: &Principal, name: &SpaceName) -> Result<u64> {
         if self.is_erased(name) {
             return self.finish_erasure(name).map(|()| 0);

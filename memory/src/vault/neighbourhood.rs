@@ -82,7 +82,8 @@ impl Space {
             let access = self.access(caller, &head);
             let (header, text) = match self.cube_for(&ledger, &head, access) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    // Without its description, which stands in the origin's ledger yet when a fork has erased what is its origin's.
+                    // Without its description, which stands in the origin's ledger yet when a fork has erased what is
+                    // its origin's.
                     (redacted_header(ledger.bare_header(head.event)?), String::new())
                 }
                 cube => {

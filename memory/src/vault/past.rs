@@ -256,8 +256,8 @@ impl Space {
         self.update(caller, Update { cube: *cube, parent: head.digest, mode: UpdateMode::Restore(Box::new(then)) })
     }
 
-    /// Brings all cubes and links back to what they were at a point, in one durable step. A cube that came later is archived, not
-    /// dropped; what was erased stays so; who may use what stays as it is today.
+    /// Brings all cubes and links back to what they were at a point, in one durable step. A cube that came later is
+    /// archived, not dropped; what was erased stays so; who may use what stays as it is today.
     ///
     /// # Errors
     /// `Denied` when the caller may not change one of them, `Invalid` when one is frozen; nothing was changed then.

@@ -217,8 +217,8 @@ impl ClassRights {
     }
 }
 
-/// A projection and the point of the ledger at which it lies. Spaces that were forked from one another share a projection until
-/// one of them changes.
+/// A projection and the point of the ledger at which it lies. Spaces that were forked from one another share a
+/// projection until one of them changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Present {
     pub(crate) ledger: LedgerHead,

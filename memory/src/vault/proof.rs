@@ -72,8 +72,8 @@ impl Space {
     /// Makes a proof that a version of a cube is in the ledger, which [`check_proof`] checks without the data.
     ///
     /// # Errors
-    /// `NotFound` when there is no such version that the caller may read; `Invalid` when the older head is not of this space, or
-    /// the space is not encrypted.
+    /// `NotFound` when there is no such version that the caller may read; `Invalid` when the older head is not of this
+    /// space, or the space is not encrypted.
     pub fn prove(&self, caller: &Principal, cube: &CubeId, options: &ProofOptions) -> Result<Proof> {
         let (head, _) = self.readable_head(caller, cube)?;
         let version = options.version.unwrap_or(head.version);

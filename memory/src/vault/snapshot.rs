@@ -53,8 +53,8 @@ pub(super) fn save(present: &Present, file: &SnapshotFile<'_>, session: &Session
     file.disk.replace(file.path, &parts).map_err(failed)
 }
 
-/// Returns the projection that matches the ledger: from the snapshot and what came after it, from what the origin of a fork has of
-/// their common past, or from all events. And how many events came from the snapshot.
+/// Returns the projection that matches the ledger: from the snapshot and what came after it, from what the origin of a
+/// fork has of their common past, or from all events. And how many events came from the snapshot.
 pub(super) fn load(
     file: &SnapshotFile<'_>,
     origin: Option<&Space>,
@@ -103,8 +103,9 @@ fn was_erased(space: &Space, cube: &CubeId) -> bool {
     is_erased(&space.view(), cube) || space.shared().origin.as_ref().is_some_and(|origin| was_erased(origin, cube))
 }
 
-/// Returns what the origin of a fork has of their common past: its projection, while nothing was written in it since, or else its
-/// snapshot. Nothing of them was erased since: an erasure is an event, and the snapshot of before goes with it.
+/// Returns what the origin of a fork has of their common past: its projection, while nothing was written in it since,
+/// or else its snapshot. Nothing of them was erased since: an erasure is an event, and the snapshot of before goes with
+/// it.
 fn of_origin(origin: &Space, ledger: &LedgerReader, head: LedgerHead, embedder: &dyn Embedder) -> Option<Present> {
     let present = origin.view().clone();
     if leads_to(&present, ledger, head, embedder) {
@@ -168,8 +169,8 @@ pub(super) fn catch_up(
     Ok(gone)
 }
 
-/// Reads a text and its vector from beside their event, and fills in the header's description. A body that was erased is not in
-/// the index.
+/// Reads a text and its vector from beside their event, and fills in the header's description. A body that was erased
+/// is not in the index.
 pub(super) fn indexed_again(
     ledger: &LedgerReader,
     sequence: u64,

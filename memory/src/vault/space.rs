@@ -279,8 +279,8 @@ impl Space {
         self.shared.present.read()
     }
 
-    /// Returns the access classes that a caller may read, be it redacted. In a view of the past nothing may be read any more when rights were
-    /// taken or memories erased after it was made.
+    /// Returns the access classes that a caller may read, be it redacted. In a view of the past nothing may be read any
+    /// more when rights were taken or memories erased after it was made.
     pub(crate) fn readable(&self, view: &Present, caller: &Principal) -> ClassSet {
         self.classes_where(view, caller, Decision::shows)
     }
@@ -358,8 +358,8 @@ impl Space {
         self.commit_up_to(self.limits().batch_changes, caller, batch)
     }
 
-    /// Does what [`Space::commit`] does with a batch of up to `transaction_changes` changes: for what must be whole, such as an
-    /// import. Other writers wait for it meanwhile.
+    /// Does what [`Space::commit`] does with a batch of up to `transaction_changes` changes: for what must be whole,
+    /// such as an import. Other writers wait for it meanwhile.
     ///
     /// # Errors
     /// As [`Space::commit`].
@@ -377,8 +377,8 @@ impl Space {
         self.writer()?.commit(&target, &space, at, prepared, Vec::new())
     }
 
-    /// Makes several batches durable and visible, each as [`Space::commit`] does and each by itself, in this order and with as few
-    /// flushes to disk as they fit in: for one writer who writes for many callers.
+    /// Makes several batches durable and visible, each as [`Space::commit`] does and each by itself, in this order and
+    /// with as few flushes to disk as they fit in: for one writer who writes for many callers.
     pub fn commit_each(&self, batches: Vec<(Principal, Batch)>) -> Vec<Result<Committed>> {
         let mut ready = Vec::with_capacity(batches.len());
         let prepared: Vec<Result<()>> = batches

@@ -294,7 +294,8 @@ impl<'a> Stage<'a> {
         there.chain(coming).any(|(kind, to)| self.linked((slot, kind, to)))
     }
 
-    /// Returns a cube's head. Refuses what the policy does not allow; who may not even read a cube is told that it is not there.
+    /// Returns a cube's head. Refuses what the policy does not allow; who may not even read a cube is told that it is
+    /// not there.
     fn require(&self, principal: &Principal, cube: &CubeId, operation: Operation) -> Result<StagedHead> {
         let Some(head) = self.head(cube) else { return Err(missing(cube)) };
         let decision = self.policy.decide(principal, operation, &head.class);

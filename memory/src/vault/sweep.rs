@@ -1,7 +1,7 @@
 //! Sweeping: what time and rules ask for, done once over a whole space.
 //!
-//! What is due is decided by [`crate::lifecycle`]; here it is gathered and written, by someone who may. Whoever runs this when,
-//! and how often, is a worker's business.
+//! What is due is decided by [`crate::lifecycle`]; here it is gathered and written, by someone who may. Whoever runs
+//! this when, and how often, is a worker's business.
 
 use serde::Serialize;
 
@@ -25,7 +25,8 @@ pub struct Swept {
 }
 
 impl Space {
-    /// Expires, archives and erases what is due, and archives what exceeds `most_recalled`. With `dry_run` nothing is written.
+    /// Expires, archives and erases what is due, and archives what exceeds `most_recalled`. With `dry_run` nothing is
+    /// written.
     ///
     /// # Errors
     /// `Invalid` when the rules are none; else as [`Space::commit`] and [`Space::erase`].

@@ -1,9 +1,10 @@
 //! Verification: the ledger, its tree, the records, the index and the graph, each held against the others.
 //!
-//! Everything is read anew. Workers take the events chunk by chunk: each event is decoded and digested, its record held against
-//! the digest in it, opened, and held against the digest of the body; its vector is opened; its text is read for the index again. One
-//! thread puts the chunks together in order: the chain, the tree and the rows kept of it, each version against the one before,
-//! and a projection made anew, which must be the one that the space answers from. The first thing that is wrong is named.
+//! Everything is read anew. Workers take the events chunk by chunk: each event is decoded and digested, its record held
+//! against the digest in it, opened, and held against the digest of the body; its vector is opened; its text is read
+//! for the index again. One thread puts the chunks together in order: the chain, the tree and the rows kept of it, each
+//! version against the one before, and a projection made anew, which must be the one that the space answers from. The
+//! first thing that is wrong is named.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;

@@ -62,8 +62,8 @@ impl std::fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// Where an actor tells itself something from another thread or task. It can be cloned and outlive the actor; what it tells then
-/// is dropped.
+/// Where an actor tells itself something from another thread or task. It can be cloned and outlive the actor; what it
+/// tells then is dropped.
 pub struct Mailbox<B: Behaviour> {
     pub(super) myself: ActorRef<Mail<B>>,
 }
@@ -121,8 +121,8 @@ impl<B: Behaviour> Context<B> {
         Ok(())
     }
 
-    /// Tells the actor a note once, after a while. There is no repetition: whoever wants to be told again says so when the work
-    /// that the note began is done, so that slow work is never begun twice.
+    /// Tells the actor a note once, after a while. There is no repetition: whoever wants to be told again says so when
+    /// the work that the note began is done, so that slow work is never begun twice.
     ///
     /// # Errors
     /// As [`Context::spawn`].

@@ -1,8 +1,8 @@
 //! Supervision: who is begun again when it fails, how often, and when it is given up.
 //!
-//! The library tells a supervisor that a child has ended, and nothing more; its default is to end with it. What is done about it
-//! stands here: a child that failed is begun again from its spec, at once the first time and later and later after that, until
-//! it fails too often within a window. Then it is given up, and nothing else with it.
+//! The library tells a supervisor that a child has ended, and nothing more; its default is to end with it. What is done
+//! about it stands here: a child that failed is begun again from its spec, at once the first time and later and later
+//! after that, until it fails too often within a window. Then it is given up, and nothing else with it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -127,8 +127,8 @@ impl Room {
         !matches!(*self.door.borrow(), Door::Shut)
     }
 
-    /// Returns the space, opened if it is not. While the visit lasts it is not unloaded; it may be begun again, for which the space
-    /// itself must be let go of.
+    /// Returns the space, opened if it is not. While the visit lasts it is not unloaded; it may be begun again, for
+    /// which the space itself must be let go of.
     pub(crate) async fn visit(self: &Arc<Self>) -> Result<(Visit, Arc<Loaded>)> {
         if let Door::Open(loaded) = &*self.door.borrow() {
             return Ok((Visit::begin(self), loaded.clone()));

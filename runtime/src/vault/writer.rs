@@ -1,8 +1,9 @@
 //! The one writer of a space: an actor that puts all batches that wait into one durable step.
 //!
-//! It decides what is written next and never touches the disk: a group goes to a writer thread, and what comes in meanwhile is
-//! the next group. Batches are written in the order in which they came. The thread answers the callers itself, and remembers
-//! the answers of requests with a key, so that nothing acknowledged depends on this actor's living on.
+//! It decides what is written next and never touches the disk: a group goes to a writer thread, and what comes in
+//! meanwhile is the next group. Batches are written in the order in which they came. The thread answers the callers
+//! itself, and remembers the answers of requests with a key, so that nothing acknowledged depends on this actor's
+//! living on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

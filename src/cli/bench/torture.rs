@@ -98,8 +98,8 @@ struct Run {
 }
 
 impl Run {
-    /// Opens the vault with bounds under which bodies of some kilobytes are kept in files, and brings to an end a change of its
-    /// key that was cut off.
+    /// Opens the vault with bounds under which bodies of some kilobytes are kept in files, and brings to an end a
+    /// change of its key that was cut off.
     fn open(folder: &Path, seed: u64) -> Result<Self> {
         let limits = Limits { inline_body_bytes: 8192, ..Limits::default() };
         let mut key = KeyFile::read(folder.with_extension("key"), seed)?;

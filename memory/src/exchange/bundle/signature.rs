@@ -1,5 +1,5 @@
-//! Who vouches for a bundle: a signature over the digest of its manifest, which names the digests of all else. Whether a key is
-//! one that the reader trusts is not decided here.
+//! Who vouches for a bundle: a signature over the digest of its manifest, which names the digests of all else. Whether
+//! a key is one that the reader trusts is not decided here.
 
 use std::fmt;
 

@@ -66,8 +66,8 @@ impl LedgerReaders {
         })
     }
 
-    /// Returns the events up to and including the last erasure, here and in the ledgers that this one was forked from, nearest
-    /// first.
+    /// Returns the events up to and including the last erasure, here and in the ledgers that this one was forked from,
+    /// nearest first.
     pub(crate) fn erasures(&self) -> Result<Vec<u64>> {
         let mut erasures = vec![self.erased_through()?];
         if let Some(base) = &self.base {
