@@ -1,14 +1,15 @@
 //! Actors: how a message reaches one, what it may do, and what happens when it fails.
 //!
-//! They stand on ractor, whose name no other room of the house says: handles, envelopes, supervision and topics are ours, so
-//! that what its defaults leave open is closed here once, for all actors. A handler is a plain function. It cannot wait for a
-//! peer, because it cannot wait; work beside it is spawned, and comes back as a note to itself.
+//! They stand on ractor, whose name no other room of the house says: handles, envelopes, supervision and topics are
+//! ours, so that what its defaults leave open is closed here once, for all actors. A handler is a plain function. It
+//! cannot wait for a peer, because it cannot wait; work beside it is spawned, and comes back as a note to itself.
 
 mod behaviour;
 mod directory;
 mod envelope;
 mod handle;
 mod letters;
+pub mod measure;
 mod shell;
 pub(crate) mod supervisor;
 mod topic;

@@ -1,6 +1,8 @@
-//! The kernel: one folder of spaces, the actors and threads that work for it, and the order in which they begin and end.
+//! The kernel: one folder of spaces, the actors and threads that work for it, and the order in which they begin and
+//! end.
 //!
-//! Nothing of it is the process's: names, threads and dead letters belong to one kernel, and several can stand side by side.
+//! Nothing of it is the process's: names, threads and dead letters belong to one kernel, and several can stand side by
+//! side.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -147,18 +149,19 @@ impl Drop for Life {
     }
 }
 
-/// A running kernel. It is cheap to clone. When the last clone and the last handle to one of its spaces are dropped, it ends;
-/// [`Kernel::shutdown`] ends it in order. What was acknowledged is durable either way.
+/// A running kernel. It is cheap to clone. When the last clone and the last handle to one of its spaces are dropped, it
+/// ends; [`Kernel::shutdown`] ends it in order. What was acknowledged is durable either way.
 #[derive(Clone)]
 pub struct Kernel {
     life: Arc<Life>,
 }
 
 impl Kernel {
-    /// Opens the kernel over a folder, which is made if it is not there, with the built-in embedder and the default bounds.
+    /// Opens the kernel over a folder, which is made if it is not there, with the built-in embedder and the default
+    /// bounds. It lives on the tokio runtime in which it is opened, whose timers must be enabled.
     ///
     /// # Errors
-    /// Those of [`Vault::open`].
+    /// Those of [`Vault::open`]; `Unavailable` outside of a runtime.
     pub async fn open(root: impl Into<PathBuf>) -> Result<Self> {
         Self::begin(root.into(), RuntimeLimits::default(), VaultOptions::builtin).await
     }
@@ -177,6 +180,10 @@ impl Kernel {
         limits: RuntimeLimits,
         options: impl FnOnce() -> Result<VaultOptions> + Send + 'static,
     ) -> Result<Self> {
+        tokio::runtime::Handle::try_current().map_err(|e| {
+            let outside = "a kernel is opened within a tokio runtime; open it inside of `memos_runtime::block_on`";
+            Error::unavailable(outside).with_source(e)
+        })?;
         let readers = Workers::begin("read", limits.reader_threads, limits.reader_queue)?;
         let writers = Workers::begin("write", limits.writer_threads, limits.writer_queue)?;
         let vault = writers.run(None, move || Vault::open(root, options()?)).await?;
@@ -279,8 +286,8 @@ impl Kernel {
         &self.life.shared.limits
     }
 
-    /// Ends the kernel: takes nothing more, waits until what was taken is done, then stops. It is not open any more when this
-    /// returns, whatever it returns.
+    /// Ends the kernel: takes nothing more, waits until what was taken is done, then stops. It is not open any more
+    /// when this returns, whatever it returns.
     ///
     /// # Errors
     /// `Deadline` when not all was done in time, naming whose work was cut off.

@@ -26,10 +26,10 @@
 pub mod actor;
 mod kernel;
 mod limits;
-pub mod measure;
 mod vault;
 mod workers;
 
+pub use actor::measure;
 pub use kernel::{Kernel, KernelOptions};
 pub use limits::RuntimeLimits;
 pub use vault::{Changed, ReadPoint, Session, SpaceHandle};

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// The bounds within which a kernel works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeLimits {
-    /// Messages that one actor has before it, those it works on included. Beyond it `send` waits and `try_send` is `Busy`.
+    /// Messages that one actor has before it, those it works on included. Beyond it `send` waits and `try_send` is
+    /// `Busy`.
     pub mailbox: usize,
     /// Pieces of work that one actor has under way beside itself, timers included.
     pub actor_tasks: usize,
@@ -27,7 +28,8 @@ pub struct RuntimeLimits {
     pub writer_threads: usize,
     /// Writes, openings and closings that wait for a thread.
     pub writer_queue: usize,
-    /// Facts that wait for one subscriber of a topic. Beyond it the oldest are dropped, and the subscriber is told how many.
+    /// Facts that wait for one subscriber of a topic. Beyond it the oldest are dropped, and the subscriber is told how
+    /// many.
     pub topic_backlog: usize,
     /// Subscribers of one topic.
     pub topic_subscribers: usize,
@@ -37,7 +39,8 @@ pub struct RuntimeLimits {
     pub restarts: usize,
     /// The stretch of time in which restarts are counted.
     pub restart_window: Duration,
-    /// How long the second restart within the window is put off; each further one waits twice as long. The first is at once.
+    /// How long the second restart within the window is put off; each further one waits twice as long. The first is at
+    /// once.
     pub restart_delay: Duration,
     /// How long a request may take when its caller names no deadline.
     pub request: Duration,

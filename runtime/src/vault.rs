@@ -1,7 +1,7 @@
 //! The spaces of a kernel as its callers see them: handles, and sessions that read what they wrote.
 //!
-//! Writes go to the space's one writer; reads go to worker threads and take one consistent point of the space, whatever waits
-//! to be written. A space is opened by its first use and let go of when it is idle; a handle outlives that.
+//! Writes go to the space's one writer; reads go to worker threads and take one consistent point of the space, whatever
+//! waits to be written. A space is opened by its first use and let go of when it is idle; a handle outlives that.
 
 mod answered;
 mod room;
@@ -15,16 +15,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use memos_memory::cube::{Cube, CubeDraft, CubeId, SpaceName, VersionRef};
-use memos_memory::error::{Error, Result};
+use memos_memory::error::{Error, ErrorKind, Result};
 use memos_memory::governance::Principal;
 use memos_memory::operator::{Answer, MemoryCall, recall};
 use memos_memory::reader::read_question;
 use memos_memory::vault::{Batch, Committed, CubeHead, Space};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::actor::{Call, IdempotencyKey, Subscription, TraceLink};
 use crate::kernel::Life;
 pub(crate) use room::Room;
+use room::{Loaded, Visit};
 use writer::WriterCommand;
 
 /// A point of a space's ledger: what is read at or after it shows all that was written before it.
@@ -96,7 +97,8 @@ impl SpaceHandle {
 /// One principal's work in one space: it reads what it wrote. It is cheap to clone; clones see each other's writes.
 ///
 /// # Cancellation
-/// A write whose turn has not come is not made when its caller gives up; one that is being made becomes durable all the same.
+/// A write whose turn has not come is not made when its caller gives up; one that is being made becomes durable all the
+/// same.
 #[derive(Clone)]
 pub struct Session {
     space: SpaceHandle,
@@ -118,8 +120,10 @@ impl Session {
         self
     }
 
-    /// Names its next write: asking again under the same name, in this or another session of the same principal, does
-    /// not write again, and is answered as the first time. What the batch holds the second time is not looked at.
+    /// Makes all that the session writes one request of this name: the first write is made, and every further one, in
+    /// this or another session of the same principal with the same key, is answered as the first was. What it holds is
+    /// not looked at. The last `idempotency_keys` answers are remembered, as long as the space is in use in this
+    /// process.
     ///
     /// # Errors
     /// `Invalid` when the key is empty or too long.
@@ -142,6 +146,16 @@ impl Session {
     fn call(&self) -> Call {
         let deadline = Instant::now().checked_add(self.patience);
         Call { deadline, ..self.call.clone() }
+    }
+
+    /// Comes into the space, which may have to be opened first.
+    async fn enter(&self, deadline: Option<Instant>) -> Result<(Visit, Arc<Loaded>)> {
+        let visit = self.space.room.visit();
+        let Some(deadline) = deadline else { return visit.await };
+        timeout_at(deadline, visit).await.unwrap_or_else(|_| {
+            let late = format!("the deadline passed while space `{}` was being opened", self.space.name());
+            Err(Error::new(ErrorKind::Deadline, late + "; give it more time"))
+        })
     }
 
     /// Stores one new cube and returns its id. It is durable then.
@@ -171,7 +185,7 @@ impl Session {
 
     async fn write(&self, batch: impl FnOnce(&Space) -> Batch) -> Result<Committed> {
         let call = self.call();
-        let (visit, loaded) = self.space.room.visit().await?;
+        let (visit, loaded) = self.enter(call.deadline).await?;
         let (batch, writer) = (batch(loaded.space()?), loaded.writer.clone());
         // While a writer is begun again the space is closed and opened, for which all must let go of it.
         drop(loaded);
@@ -186,7 +200,7 @@ impl Session {
     /// # Errors
     /// Those of opening the space.
     pub async fn new_id(&self) -> Result<CubeId> {
-        self.space.room.visit().await?.1.space().map(Space::new_id)
+        self.enter(self.call().deadline).await?.1.space().map(Space::new_id)
     }
 
     /// Answers a bare question, read as far as that goes without a model.
@@ -210,6 +224,32 @@ impl Session {
         self.work(move |space, principal| recall(&[space], &MemoryCall { caller: principal.clone(), ..call })).await
     }
 
+    /// Answers a call from this space and others together, with one ranking over all.
+    ///
+    /// # Errors
+    /// As [`Session::recall`].
+    pub async fn recall_across(&self, others: &[SpaceHandle], call: MemoryCall) -> Result<Answer> {
+        let most = self.space.room.limits().open_spaces;
+        if others.len() >= most {
+            let named = others.len() + 1;
+            return Err(Error::invalid(format!(
+                "the recall names {named} spaces, and at most {most} are open at a time"
+            )));
+        }
+        let mut visits = Vec::with_capacity(others.len());
+        for other in others {
+            visits.push(other.room.visit().await?);
+        }
+        self.work(move |space, principal| {
+            let mut spaces = vec![space];
+            for (_, loaded) in &visits {
+                spaces.push(loaded.space()?);
+            }
+            recall(&spaces, &MemoryCall { caller: principal.clone(), ..call })
+        })
+        .await
+    }
+
     /// Returns the present version of a cube.
     ///
     /// # Errors
@@ -229,7 +269,7 @@ impl Session {
         work: impl FnOnce(&Space, &Principal) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let call = self.call();
-        let (visit, loaded) = self.space.room.visit().await?;
+        let (visit, loaded) = self.enter(call.deadline).await?;
         let (seen, principal) = (self.point(), call.principal);
         let readers = self.space.life.readers();
         let done = readers.run(call.deadline, move || {

@@ -158,3 +158,78 @@ fn closed() -> Error {
 fn late() -> Error {
     Error::new(ErrorKind::Deadline, "the deadline passed before the work began; give it more time")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::{Sender, channel};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Keeps the one thread busy until the sender is dropped.
+    fn occupy(workers: &Workers) -> Sender<()> {
+        let (let_go, held) = channel::<()>();
+        let (here, arrived) = channel();
+        workers.must(move || {
+            here.send(()).unwrap();
+            let _ = held.recv();
+        });
+        arrived.recv().unwrap();
+        let_go
+    }
+
+    fn soon() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_secs(1))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_blocks_stops_nobody_and_has_a_bound() {
+        let workers = Workers::begin("test", 1, 2).unwrap();
+        let let_go = occupy(&workers);
+        let done = Arc::new(AtomicUsize::new(0));
+        let work = || {
+            let done = done.clone();
+            move || Ok(done.fetch_add(1, Ordering::SeqCst))
+        };
+        // Two wait in the queue, and the third before it; all three give up, though the thread itself is stuck.
+        let (one, two, three) =
+            tokio::join!(workers.run(soon(), work()), workers.run(soon(), work()), workers.run(soon(), work()));
+        for outcome in [one, two, three] {
+            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Deadline);
+        }
+        drop(let_go);
+        // What they gave up is not done, and its places are free again.
+        assert_eq!(workers.run(None, work()).await.unwrap(), 0);
+        workers.close();
+        workers.ended().await;
+        assert_eq!(workers.run(None, work()).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_panic_takes_no_thread_with_it() {
+        let workers = Workers::begin("test", 1, 2).unwrap();
+        for _ in 0..3 {
+            let failed: Result<()> = workers.run(None, || panic!("a test's panic")).await;
+            assert_eq!(failed.unwrap_err().kind(), ErrorKind::Unavailable);
+        }
+        assert_eq!(workers.run(None, || Ok(7)).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn what_waits_at_the_end_is_done() {
+        let workers = Workers::begin("test", 1, 8).unwrap();
+        let let_go = occupy(&workers);
+        let waiting = [1, 2, 3].map(|number| {
+            let workers = workers.clone();
+            tokio::spawn(async move { workers.run(None, move || Ok(number)).await })
+        });
+        tokio::task::yield_now().await;
+        workers.close();
+        drop(let_go);
+        workers.ended().await;
+        for (waiting, number) in waiting.into_iter().zip(1..) {
+            assert_eq!(waiting.await.unwrap().unwrap(), number);
+        }
+    }
+}

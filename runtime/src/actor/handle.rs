@@ -71,8 +71,8 @@ impl<B: Behaviour> Home<B> {
     }
 }
 
-/// The way to an actor. It is cheap to clone. What is sent through it takes a place until it is handled, and there are
-/// so many places and no more.
+/// The way to an actor. It is cheap to clone. What is sent through it takes a place until it is handled, and there are so many
+/// places and no more.
 pub struct Handle<B: Behaviour> {
     home: Arc<Home<B>>,
 }
@@ -148,8 +148,8 @@ impl<B: Behaviour> Handle<B> {
     /// Asks, and waits for the answer.
     ///
     /// # Errors
-    /// `Deadline` when it passes before the answer; `Unavailable` when the actor takes no more messages, or died with
-    /// this one; else what the actor answers.
+    /// `Deadline` when it passes before the answer; `Unavailable` when the actor takes no more messages, or died with this one;
+    /// else what the actor answers.
     ///
     /// # Cancellation
     /// A message whose turn has not come is not handled when the wait is given up.

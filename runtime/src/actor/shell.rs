@@ -22,7 +22,9 @@ pub(crate) enum Mail<B: Behaviour> {
     Note(B::Note),
 }
 
-// Messages stay on this machine until a batch has a form for the wire; what is not serialisable, the library does not send.
+// Not serialisable, so the library refuses to send it to another machine, and that is right: what comes over its wire
+// lands in the mailbox itself, past the handle, without a place and in the name of whomever the peer says. A peer's
+// messages must come through an actor of this machine that asks by a handle.
 #[cfg(feature = "cluster")]
 impl<B: Behaviour> ractor::Message for Mail<B> {}
 

@@ -92,7 +92,7 @@ struct Ward {
     /// Who waits for the first beginning.
     begun: Option<Reply<()>>,
     /// Who waits for the end.
-    ended: Option<Reply<()>>,
+    ended: Vec<Reply<()>>,
 }
 
 struct Tree {
@@ -153,7 +153,7 @@ impl Tree {
         let number = self.next;
         self.next += 1;
         let ward =
-            Ward { child, generation: 0, cell: None, restarts: VecDeque::new(), begun: Some(reply), ended: None };
+            Ward { child, generation: 0, cell: None, restarts: VecDeque::new(), begun: Some(reply), ended: Vec::new() };
         begin(myself, number, &ward, Duration::ZERO);
         self.wards.insert(number, ward);
     }
@@ -166,7 +166,7 @@ impl Tree {
         };
         match begun {
             Ok(cell) => {
-                if ward.ended.is_some() {
+                if !ward.ended.is_empty() {
                     // It was to be stopped while it was begun.
                     cell.stop(None);
                 }
@@ -186,6 +186,7 @@ impl Tree {
                 // The first time its caller is told, and decides.
                 Some(reply) => {
                     ward.child.gone(&error.to_string());
+                    ward.ended.drain(..).for_each(|reply| reply.send(Ok(())));
                     self.wards.remove(&number);
                     reply.send(Err(error));
                 }
@@ -198,7 +199,7 @@ impl Tree {
         let found = self.wards.iter().find(|(_, ward)| ward.cell.as_ref().is_some_and(|cell| cell.get_id() == actor));
         let Some((&number, ward)) = found else { return };
         match failure {
-            Some(why) if ward.ended.is_none() => self.failed(myself, number, &why),
+            Some(why) if ward.ended.is_empty() => self.failed(myself, number, &why),
             _ => self.stopped(number),
         }
     }
@@ -207,14 +208,12 @@ impl Tree {
         let Some(ward) = self.wards.remove(&number) else { return };
         ward.child.gone("it was stopped");
         (self.tell)(ActorFact::Stopped { actor: ward.child.name().to_owned() });
-        if let Some(reply) = ward.ended {
-            reply.send(Ok(()));
-        }
+        ward.ended.into_iter().for_each(|reply| reply.send(Ok(())));
     }
 
     fn failed(&mut self, myself: &ActorRef<Order>, number: u64, why: &str) {
         let Some(ward) = self.wards.get_mut(&number) else { return };
-        if ward.ended.is_some() {
+        if !ward.ended.is_empty() {
             return self.stopped(number);
         }
         ward.cell = None;
@@ -243,7 +242,7 @@ impl Tree {
         let Some((&number, ward)) = self.wards.iter_mut().find(|(_, ward)| ward.child.name() == name) else {
             return reply.send(Ok(()));
         };
-        ward.ended = Some(reply);
+        ward.ended.push(reply);
         if let Some(cell) = &ward.cell {
             cell.stop(None);
         } else if ward.generation > 0 {

@@ -527,3 +527,11 @@ async fn an_end_in_order_loses_nothing() {
     assert!(house.letters.kept().is_empty(), "what was taken was handled");
     assert_eq!(handle.try_send(call(), Ask::LetGo).unwrap_err().kind(), ErrorKind::Unavailable);
 }
+
+#[cfg(feature = "cluster")]
+#[tokio::test(start_paused = true)]
+async fn nothing_from_another_machine_goes_past_a_handle() {
+    // The library puts what its wire brings into the mailbox, whatever bound stands before it.
+    assert!(<u64 as ractor::Message>::serializable());
+    assert!(!<super::shell::Mail<Probe> as ractor::Message>::serializable());
+}

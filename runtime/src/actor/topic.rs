@@ -1,4 +1,5 @@
-//! Topics: facts for whoever wants to hear them. Publishing never waits; who listens too slowly is told what was missed.
+//! Topics: facts for whoever wants to hear them. Publishing never waits; who listens too slowly is told what was
+//! missed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};

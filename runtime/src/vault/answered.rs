@@ -38,8 +38,7 @@ impl Answers {
         Self { most, known: Mutex::default() }
     }
 
-    /// Begins a request and gives its reply back; or, when it was begun before, answers as then, now or when the answer
-    /// is there.
+    /// Begins a request and gives its reply back; or, when it was begun before, answers as then, now or when the answer is there.
     pub(super) fn begin(&self, request: &RequestId, reply: Reply<Committed>) -> Option<Reply<Committed>> {
         let mut known = self.known.lock();
         match known.entries.get_mut(request) {
@@ -53,8 +52,8 @@ impl Answers {
         None
     }
 
-    /// Ends a request, and answers all who asked for it meanwhile. Without an answer, or with one that another try may
-    /// change, it is as if it had not been begun.
+    /// Ends a request, and answers all who asked for it meanwhile. Without an answer, or with one that another try may change,
+    /// it is as if it had not been begun.
     pub(super) fn end(&self, request: RequestId, answer: Option<&Result<Committed>>) {
         let mut known = self.known.lock();
         let waiting = match known.entries.remove(&request) {

@@ -77,6 +77,8 @@ pub(crate) struct Room {
     door: watch::Sender<Door>,
     answers: Answers,
     changes: Topic<Changed>,
+    /// How often it was shut: what was begun before must not open it after.
+    shuttings: AtomicU64,
     /// Callers who use the space, or wait to.
     visitors: AtomicUsize,
     /// Ends when the space that was open before is closed.
@@ -89,8 +91,8 @@ impl Room {
         let answers = Answers::new(limits.idempotency_keys);
         let changes = Topic::new(limits.topic_backlog, limits.topic_subscribers);
         let door = watch::Sender::new(Door::Shut);
-        let (visitors, closing) = (AtomicUsize::new(0), Mutex::default());
-        Arc::new(Self { name, kernel, door, answers, changes, visitors, closing })
+        let (shuttings, visitors, closing) = (AtomicU64::new(0), AtomicUsize::new(0), Mutex::default());
+        Arc::new(Self { name, kernel, door, answers, changes, shuttings, visitors, closing })
     }
 
     pub(crate) fn name(&self) -> &SpaceName {
@@ -127,8 +129,8 @@ impl Room {
         !matches!(*self.door.borrow(), Door::Shut)
     }
 
-    /// Returns the space, opened if it is not. While the visit lasts it is not unloaded; it may be begun again, for
-    /// which the space itself must be let go of.
+    /// Returns the space, opened if it is not. While the visit lasts it is not unloaded; it may be begun again, for which the space
+    /// itself must be let go of.
     pub(crate) async fn visit(self: &Arc<Self>) -> Result<(Visit, Arc<Loaded>)> {
         if let Door::Open(loaded) = &*self.door.borrow() {
             return Ok((Visit::begin(self), loaded.clone()));
@@ -170,12 +172,13 @@ impl Room {
         let limits = self.limits();
         let home = Home::new(self.actor_name(), limits.mailbox, self.kernel.letters.clone());
         let (room, writer) = (self.clone(), Handle::new(home.clone()));
+        let shuttings = self.shuttings.load(Ordering::Acquire);
         let spec = ChildSpec {
             home: home.clone(),
             begin: Box::new(move |_| {
                 let (room, writer) = (room.clone(), writer.clone());
                 Box::pin(async move {
-                    let loaded = room.load(writer).await?;
+                    let loaded = room.load(writer, shuttings).await?;
                     Ok(Writer::new(room, loaded))
                 })
             }),
@@ -190,8 +193,8 @@ impl Room {
     }
 
     /// Opens the space anew, when what was open before is closed.
-    async fn load(self: &Arc<Self>, writer: Handle<Writer>) -> Result<Arc<Loaded>> {
-        self.door.send_replace(Door::Moving);
+    async fn load(self: &Arc<Self>, writer: Handle<Writer>, shuttings: u64) -> Result<Arc<Loaded>> {
+        self.turn(shuttings, Door::Moving)?;
         let closing = self.closing.lock().take();
         if let Some(closing) = closing {
             // It ends without a word.
@@ -204,8 +207,20 @@ impl Room {
         let (started, closer) = (self.kernel.started, self.kernel.writers.clone());
         let used = AtomicU64::new(millis(started.elapsed()));
         let loaded = Arc::new(Loaded { space: Some(space), writer, used, started, closer, closed: Some(closed) });
-        self.door.send_replace(Door::Open(loaded.clone()));
+        self.turn(shuttings, Door::Open(loaded.clone()))?;
         Ok(loaded)
+    }
+
+    /// Moves the door, unless the room was shut since.
+    fn turn(&self, shuttings: u64, to: Door) -> Result<()> {
+        let is_turned = self.door.send_if_modified(|door| {
+            let is_of_now = self.shuttings.load(Ordering::Acquire) == shuttings;
+            if is_of_now {
+                *door = to;
+            }
+            is_of_now
+        });
+        if is_turned { Ok(()) } else { Err(Error::unavailable("the space was closed meanwhile; try again")) }
     }
 
     /// Returns how long the space was not used; none while somebody is in it.
@@ -227,7 +242,10 @@ impl Room {
 
     /// Marks the space as not open, so that the next who comes opens it.
     pub(crate) fn shut(&self) {
-        self.door.send_replace(Door::Shut);
+        self.door.send_modify(|door| {
+            self.shuttings.fetch_add(1, Ordering::AcqRel);
+            *door = Door::Shut;
+        });
     }
 }
 

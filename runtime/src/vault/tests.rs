@@ -1,12 +1,14 @@
 //! The spaces of a kernel: order, durability, idempotency, restarts, unloading.
 
+use std::io::Result as Done;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use memos_memory::cube::{CubeDraft, CubeId, SemanticType};
-use memos_memory::disk::MemoryDisk;
+use memos_memory::disk::{Disk, DiskFile, MemoryDisk};
 use memos_memory::error::ErrorKind;
 use memos_memory::governance::Principal;
 use memos_memory::operator::MemoryCall;
@@ -112,6 +114,51 @@ async fn batches_are_written_in_the_order_in_which_they_came() {
         let Some(Heard::Fact(Changed { reached, stored })) = changes.next().await else { panic!("nothing was told") };
         assert_eq!((reached, stored[0].cube), (ReadPoint::after(last + 1), id));
     }
+    kernel.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn callers_who_wait_share_a_flush() {
+    let flushes = Arc::<AtomicUsize>::default();
+    let disk = Arc::new(CountingDisk { disk: MemoryDisk::default(), flushes: flushes.clone() });
+    let vault = VaultOptions { disk, ..VaultOptions::builtin().unwrap() };
+    let kernel = Kernel::open_with("nowhere", KernelOptions { vault, limits: limits() }).await.unwrap();
+    let (_space, session) = space_of(&kernel).await;
+    session.remember(draft("the first makes the ring of keys")).await.unwrap();
+    let flushes_of = async |callers: usize| {
+        let let_go = occupy(&session);
+        let before = flushes.load(Ordering::SeqCst);
+        let mut asked = Vec::new();
+        for number in 0..callers {
+            let session = session.clone();
+            asked.push(tokio::spawn(async move { session.remember(draft(&format!("note {number}"))).await }));
+        }
+        tokio::task::yield_now().await;
+        drop(let_go);
+        for asked in asked {
+            asked.await.unwrap().unwrap();
+        }
+        flushes.load(Ordering::SeqCst) - before
+    };
+    let one = flushes_of(1).await;
+    assert!(one > 0);
+    // The first goes at once; all who come meanwhile go together.
+    assert_eq!(flushes_of(50).await, 2 * one);
+    kernel.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn spaces_are_recalled_together() {
+    let (kernel, _folder) = kernel(limits()).await;
+    let (_space, session) = space_of(&kernel).await;
+    let other = kernel.space("acme/kitchen").await.unwrap();
+    let here = session.remember(draft("the kettle is blue")).await.unwrap();
+    let there = other.session(ada()).remember(draft("the other kettle is red")).await.unwrap();
+    let call = MemoryCall::new(ada(), "Which colour has the kettle?", memos_memory::time::Timestamp::from_millis(0));
+    let answer = session.recall_across(&[other], call).await.unwrap();
+    let mut found: Vec<_> = answer.receipts.iter().map(|receipt| receipt.cube).collect();
+    found.sort();
+    assert_eq!(found, [here, there]);
     kernel.shutdown(LONG).await.unwrap();
 }
 
@@ -372,7 +419,11 @@ async fn an_end_that_takes_too_long_is_told() {
 async fn a_write_whose_turn_comes_too_late_is_not_made() {
     let (kernel, _folder) = kernel(limits()).await;
     let (_space, session) = space_of(&kernel).await;
+    session.clone().with_key("known").unwrap().remember(draft("known")).await.unwrap();
     let let_go = occupy(&session);
+    // What is answered without being written leaves no trace in what is written next.
+    let again = session.clone().with_key("known").unwrap();
+    let again = tokio::spawn(async move { again.remember(draft("known")).await });
     // The first goes to the thread; the second waits behind it.
     let (first, batch) = batch_of(&session, "first").await;
     let asked = tokio::spawn({
@@ -380,6 +431,7 @@ async fn a_write_whose_turn_comes_too_late_is_not_made() {
         async move { session.commit(batch).await }
     });
     tokio::task::yield_now().await;
+    again.await.unwrap().unwrap();
     let (late, batch) = batch_of(&session, "late").await;
     let hasty = session.clone().with_patience(Duration::from_millis(2));
     assert_eq!(hasty.commit(batch).await.unwrap_err().kind(), ErrorKind::Deadline);
@@ -411,4 +463,106 @@ async fn a_space_in_memory_is_a_space() {
     let id = session.remember(draft("a")).await.unwrap();
     session.get(&id).await.unwrap();
     // What is dropped ends without an order, too.
+}
+
+#[tokio::test]
+async fn a_writer_that_is_stopped_while_it_is_begun_again_comes_back() {
+    let limits = RuntimeLimits { restart_delay: LONG, ..limits() };
+    let (kernel, _folder) = kernel(limits).await;
+    let mut facts = kernel.facts().unwrap();
+    let (space, session) = space_of(&kernel).await;
+    for _ in 0..2 {
+        space.fail_writer(ada(), "a test").await.unwrap();
+        heard(&mut facts, |fact| matches!(fact, ActorFact::Failed { .. })).await;
+        kernel.stop("writer:acme/support", LONG).await.unwrap();
+        let id = session.remember(draft("a")).await.unwrap();
+        session.get(&id).await.unwrap();
+    }
+    assert_eq!(kernel.stop("nobody", LONG).await.unwrap_err().kind(), ErrorKind::NotFound);
+    kernel.shutdown(LONG).await.unwrap();
+}
+
+#[test]
+fn outside_of_a_runtime_a_kernel_says_what_it_needs() {
+    let mut opening = std::pin::pin!(Kernel::open("nowhere"));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(Err(error)) = opening.as_mut().poll(&mut context) else { panic!("it was opened") };
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+/// A disk in memory that counts how often a file is flushed.
+#[derive(Debug)]
+struct CountingDisk {
+    disk: MemoryDisk,
+    flushes: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct CountingFile {
+    file: Box<dyn DiskFile>,
+    flushes: Arc<AtomicUsize>,
+}
+
+impl CountingDisk {
+    fn counting(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        Box::new(CountingFile { file, flushes: self.flushes.clone() })
+    }
+}
+
+impl Disk for CountingDisk {
+    fn open(&self, path: &Path, create: bool) -> Done<Box<dyn DiskFile>> {
+        Ok(self.counting(self.disk.open(path, create)?))
+    }
+    fn create_private(&self, path: &Path) -> Done<Box<dyn DiskFile>> {
+        Ok(self.counting(self.disk.create_private(path)?))
+    }
+    fn read(&self, path: &Path) -> Done<Vec<u8>> {
+        self.disk.read(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> Done<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> Done<()> {
+        self.disk.remove(path)
+    }
+    fn remove_folder(&self, path: &Path) -> Done<()> {
+        self.disk.remove_folder(path)
+    }
+    fn exists(&self, path: &Path) -> bool {
+        self.disk.exists(path)
+    }
+    fn is_folder(&self, path: &Path) -> bool {
+        self.disk.is_folder(path)
+    }
+    fn size(&self, path: &Path) -> Done<u64> {
+        self.disk.size(path)
+    }
+    fn make_folder(&self, path: &Path) -> Done<()> {
+        self.disk.make_folder(path)
+    }
+    fn list(&self, path: &Path) -> Done<Vec<String>> {
+        self.disk.list(path)
+    }
+    fn sync_folder(&self, path: &Path) -> Done<()> {
+        self.disk.sync_folder(path)
+    }
+}
+
+impl DiskFile for CountingFile {
+    fn len(&self) -> Done<u64> {
+        self.file.len()
+    }
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Done<()> {
+        self.file.read_at(offset, into)
+    }
+    fn write_at(&self, offset: u64, written: &[u8]) -> Done<()> {
+        self.file.write_at(offset, written)
+    }
+    fn set_len(&self, len: u64) -> Done<()> {
+        self.file.set_len(len)
+    }
+    fn sync(&self) -> Done<()> {
+        self.flushes.fetch_add(1, Ordering::SeqCst);
+        self.file.sync()
+    }
 }

@@ -1,9 +1,8 @@
 //! The one writer of a space: an actor that puts all batches that wait into one durable step.
 //!
-//! It decides what is written next and never touches the disk: a group goes to a writer thread, and what comes in
-//! meanwhile is the next group. Batches are written in the order in which they came. The thread answers the callers
-//! itself, and remembers the answers of requests with a key, so that nothing acknowledged depends on this actor's
-//! living on.
+//! It decides what is written next and never touches the disk: a group goes to a writer thread, and what comes in meanwhile is
+//! the next group. Batches are written in the order in which they came. The thread answers the callers itself, and remembers
+//! the answers of requests with a key, so that nothing acknowledged depends on this actor's living on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -81,6 +80,7 @@ impl Writer {
         }
         if group.len() > 0 {
             self.is_writing = true;
+            group.is_begun = true;
             self.room.write(move || group.write());
         }
     }
@@ -140,6 +140,8 @@ struct Group {
     mailbox: Mailbox<Writer>,
     batches: Vec<(Principal, Batch)>,
     callers: Vec<Caller>,
+    /// Whether the writer waits for its end.
+    is_begun: bool,
 }
 
 struct Caller {
@@ -152,7 +154,7 @@ struct Caller {
 impl Group {
     fn new(room: &Arc<Room>, loaded: &Arc<Loaded>, mailbox: Mailbox<Writer>) -> Self {
         let (room, loaded) = (room.clone(), loaded.clone());
-        Self { room, loaded, mailbox, batches: Vec::new(), callers: Vec::new() }
+        Self { room, loaded, mailbox, batches: Vec::new(), callers: Vec::new(), is_begun: false }
     }
 
     fn len(&self) -> usize {
@@ -207,6 +209,8 @@ impl Drop for Group {
             self.room.answers().end(request, None);
         }
         self.callers.clear();
-        self.mailbox.tell(WriterNote::Written);
+        if self.is_begun {
+            self.mailbox.tell(WriterNote::Written);
+        }
     }
 }

@@ -8,9 +8,7 @@ use memos_memory::error::{Error, Result};
 use memos_memory::governance::Principal;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
-use crate::actor::{
-    Behaviour, Broken, Call, ChildSpec, Command, Context, DeadLetters, Envelope, Home, Reply, spawn_alone,
-};
+use super::{Behaviour, Broken, Call, ChildSpec, Command, Context, DeadLetters, Envelope, Home, Reply, spawn_alone};
 use crate::limits::RuntimeLimits;
 
 struct Echo;
