@@ -44,7 +44,8 @@ pub struct Erased {
 
 impl Space {
     /// Erases memories for good: their text, names and vectors are gone from disk, index, graph and snapshot when this
-    /// returns, and nothing brings them back. In spaces that were forked from this one they are unreadable too.
+    /// returns, and nothing brings them back. Spaces that were forked from this one erase them too, with the versions
+    /// that they have added; a new memory that a fork has stored of the same subject is the fork's own.
     ///
     /// # Errors
     /// `Denied` when a memory is under legal hold or the caller may not erase it; `NotFound` when there is nothing to
