@@ -222,8 +222,11 @@ pub(crate) fn destroy(disk: &dyn Disk, path: &Path) -> Result<()> {
 /// Brings to an end what a crash left half done: before the new ring had its name the old one stays, after that it goes.
 fn settle(disk: &dyn Disk, path: &Path) -> Result<()> {
     let spent = path.with_extension("spent");
-    if disk.exists(&spent) && !disk.exists(path) {
-        disk.rename(&spent, path).map_err(|error| failed("it cannot be put back", path, error))?;
+    if disk.exists(&spent) {
+        if !disk.exists(path) {
+            disk.rename(&spent, path).map_err(|error| failed("it cannot be put back", path, error))?;
+        }
+        // Which of the two is the ring must be sure before the other goes: a power cut may still take back a name.
         sync(disk, path)?;
     }
     shred(disk, &spent)?;
