@@ -175,6 +175,8 @@ pub(crate) fn exists(disk: &dyn Disk, path: &Path) -> bool {
 /// Reads the file after bringing to an end what a crash left half done.
 pub(crate) fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>> {
     settle(disk, path)?;
+    // What is sealed from now on must not outlive the ring: its name may not be sure yet.
+    sync(disk, path)?;
     whole(disk, path)
 }
 
