@@ -10,7 +10,7 @@ use super::backend::StoreFile;
 use super::{
     EVENTS, ForkPoint, LedgerHead, META, META_FORK, META_FORMAT, META_HEAD, META_SEALED, RECORDS, TREE, VECTORS,
 };
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::wire::event_digest;
 use crate::limits::Limits;
@@ -85,52 +85,46 @@ pub(super) struct Opened {
 pub(super) fn open_store(disk: &Arc<dyn Disk>, begin: &Begin<'_>, limits: &Limits) -> Result<Opened> {
     let file = begin.folder.join(STORE_FILE);
     if !disk.exists(&file) {
-        begin_store(disk, begin, &file)?;
+        begin_store(disk, begin, &file, limits)?;
     }
-    let store = Store::of(guarded(|| wait_for(disk, &file, limits))?);
+    let store = Store::of(guarded(|| open_file(&**disk, &file, limits))?);
     let (head, sealed, fork) = guarded(|| prepare(&store, begin)).map_err(|e| e.at(file.display()))?;
     Ok(Opened { store, head, sealed, fork })
 }
 
-/// Opens the store's file. Programs that share a space hold it for a moment each, so one that is open is waited for.
-fn wait_for(disk: &Arc<dyn Disk>, file: &Path, limits: &Limits) -> Result<Database> {
+/// Opens the store's file.
+fn open_file(disk: &dyn Disk, file: &Path, limits: &Limits) -> Result<Database> {
+    let opened = hold(disk, file, false, limits)?;
+    if opened.is_empty().map_err(|e| disk_error(file, e))? {
+        return Err(Error::corrupt(format!("`{}` is empty; bring the ledger back", file.display())));
+    }
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(limits.cache_bytes);
+    builder.create_with_backend(StoreFile::new(opened)).map_err(|e| open_error(file, e))
+}
+
+/// Opens a file and holds it. Programs that share a space hold its files for a moment each, so one that is held is waited for.
+fn hold(disk: &dyn Disk, file: &Path, create: bool, limits: &Limits) -> Result<Box<dyn DiskFile>> {
     let started = Instant::now();
     loop {
-        match disk.open(file, false) {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                if started.elapsed() >= Duration::from_millis(limits.open_wait_millis) {
-                    let place = file.display();
-                    return Err(Error::new(
-                        ErrorKind::Busy,
-                        format!("`{place}` is open in another program; wait until it is closed"),
-                    ));
-                }
-                std::thread::sleep(OPEN_RETRY);
+        match disk.open(file, create) {
+            Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return Err(disk_error(file, error)),
+            Err(_) if started.elapsed() >= Duration::from_millis(limits.open_wait_millis) => {
+                let message = format!("`{}` is open in another program; wait until it is closed", file.display());
+                return Err(Error::new(ErrorKind::Busy, message));
             }
-            Err(error) => return Err(disk_error(file, error)),
-            Ok(opened) => {
-                if opened.len().map_err(|e| disk_error(file, e))? == 0 {
-                    return Err(Error::corrupt(format!("`{}` is empty; bring the ledger back", file.display())));
-                }
-                let mut builder = redb::Builder::new();
-                builder.set_cache_size(limits.cache_bytes);
-                return builder.create_with_backend(StoreFile::new(opened)).map_err(|e| open_error(file, e));
-            }
+            Err(_) => std::thread::sleep(OPEN_RETRY),
+            Ok(opened) => return Ok(opened),
         }
     }
 }
 
 /// Makes the store of a new ledger. It gets its name when it is whole, so that a program that dies on the way leaves nothing
 /// that cannot be opened.
-fn begin_store(disk: &Arc<dyn Disk>, begin: &Begin<'_>, file: &Path) -> Result<()> {
+fn begin_store(disk: &Arc<dyn Disk>, begin: &Begin<'_>, file: &Path, limits: &Limits) -> Result<()> {
     let (lock_file, partial) = (begin.folder.join(BEGIN_LOCK), file.with_extension("partial"));
     let failed = |e: std::io::Error| disk_error(file, e);
-    let lock = loop {
-        match disk.open(&lock_file, true) {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => std::thread::sleep(OPEN_RETRY),
-            outcome => break outcome.map_err(|e| disk_error(&lock_file, e))?,
-        }
-    };
+    let lock = hold(&**disk, &lock_file, true, limits)?;
     if disk.exists(file) {
         return Ok(());
     }
