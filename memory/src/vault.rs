@@ -14,6 +14,7 @@ mod past;
 mod prepare;
 mod projection;
 mod proof;
+mod reading;
 mod reembed;
 mod snapshot;
 mod space;

@@ -14,8 +14,9 @@ use serde::Serialize;
 
 use super::batch::{Batch, Committed};
 use super::projection::{CubeHead, Present};
+use super::reading::lifecycle_of;
 use super::snapshot::{beginning, catch_up};
-use super::space::{Opening, Space, lifecycle_of};
+use super::space::{Opening, Space};
 use crate::cube::{Cube, CubeId, Digest, Header, Payload, State, Update, UpdateMode, VersionRef};
 use crate::error::{Error, Result};
 use crate::governance::redaction::redacted;
