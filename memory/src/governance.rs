@@ -8,6 +8,8 @@ pub(crate) mod redaction;
 pub mod sensitivity;
 pub mod watermark;
 
+pub(crate) use policy::Ruling;
 pub use policy::{
-    Access, AccessClass, CUSTODIAN, Decision, LayerPolicy, Operation, Policy, Principal, SENSITIVE_READER,
+    Access, AccessClass, CUSTODIAN, CallingContext, Decision, KEEPER, LayerPolicy, Operation, Policy, Principal,
+    SENSITIVE_READER,
 };

@@ -16,6 +16,7 @@ use memos_memory::Result;
 use memos_memory::cube::{CubeId, Payload, State, Update, UpdateMode, UseSignal};
 use memos_memory::governance::{AccessClass, Decision, LayerPolicy, Operation, Policy, Principal};
 use memos_memory::limits::Limits;
+use memos_memory::time::Timestamp;
 use memos_memory::vault::{Batch, Committed, Space, VaultOptions};
 use space::{Random, fact, open, options, principal};
 
@@ -27,13 +28,13 @@ struct Gate {
 }
 
 impl Policy for Gate {
-    fn decide(&self, who: &Principal, operation: Operation, class: &AccessClass) -> Decision {
+    fn decide(&self, who: &Principal, operation: Operation, class: &AccessClass, at: Timestamp) -> Decision {
         if operation == Operation::Write && who.id.as_str() == "user:gate" && self.closed.swap(false, Ordering::SeqCst)
         {
             self.reached.wait();
             self.word.wait();
         }
-        LayerPolicy.decide(who, operation, class)
+        LayerPolicy.decide(who, operation, class, at)
     }
 }
 
@@ -220,9 +221,9 @@ fn batches_keep_their_order_for_each_caller_and_cube() {
 fn a_policy_that_panics_does_not_hold_the_others() {
     struct Panics(AtomicBool);
     impl Policy for Panics {
-        fn decide(&self, who: &Principal, operation: Operation, class: &AccessClass) -> Decision {
+        fn decide(&self, who: &Principal, operation: Operation, class: &AccessClass, at: Timestamp) -> Decision {
             assert!(!(operation == Operation::Write && self.0.swap(false, Ordering::SeqCst)), "the policy is broken");
-            LayerPolicy.decide(who, operation, class)
+            LayerPolicy.decide(who, operation, class, at)
         }
     }
     let (folder, policy) = (space::quick_folder(), Arc::new(Panics(AtomicBool::new(false))));

@@ -157,11 +157,11 @@ fn receipts_say_why() {
 struct SecondThoughts(AtomicBool);
 
 impl Policy for SecondThoughts {
-    fn decide(&self, principal: &Principal, operation: Operation, class: &AccessClass) -> Decision {
+    fn decide(&self, principal: &Principal, operation: Operation, class: &AccessClass, at: Timestamp) -> Decision {
         if principal.id.as_str() == "user:guest" && self.0.swap(true, Ordering::Relaxed) {
-            return Decision { access: Access::Denied, rule: "on second thoughts" };
+            return Decision { access: Access::Denied, rule: "on second thoughts".into() };
         }
-        LayerPolicy.decide(principal, operation, class)
+        LayerPolicy.decide(principal, operation, class, at)
     }
 }
 

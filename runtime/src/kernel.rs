@@ -156,7 +156,25 @@ pub struct Kernel {
     life: Arc<Life>,
 }
 
+/// A kernel as its own actors name it: they do not keep it running.
+#[derive(Clone)]
+pub struct WeakKernel {
+    life: Weak<Life>,
+}
+
+impl WeakKernel {
+    /// Returns the kernel while it runs.
+    pub fn upgrade(&self) -> Option<Kernel> {
+        self.life.upgrade().map(|life| Kernel { life })
+    }
+}
+
 impl Kernel {
+    /// Returns a way to the kernel that does not keep it running.
+    pub fn downgrade(&self) -> WeakKernel {
+        WeakKernel { life: Arc::downgrade(&self.life) }
+    }
+
     /// Opens the kernel over a folder, which is made if it is not there, with the built-in embedder and the default
     /// bounds. It lives on the tokio runtime in which it is opened, whose timers must be enabled.
     ///

@@ -30,7 +30,7 @@ mod vault;
 mod workers;
 
 pub use actor::measure;
-pub use kernel::{Kernel, KernelOptions};
+pub use kernel::{Kernel, KernelOptions, WeakKernel};
 pub use limits::RuntimeLimits;
 pub use vault::{Changed, ReadPoint, Session, SpaceHandle};
 

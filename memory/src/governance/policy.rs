@@ -1,11 +1,14 @@
 //! Policies: who may do what with which cubes. Deny by default.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::sensitivity::SensitivityKind;
 use crate::cube::{Governance, Grant, Grantee, GroupName, Layer, PrincipalId, Rights};
+use crate::time::Timestamp;
 
 /// The role whose bearers may read sensitive content that is not their own.
 pub const SENSITIVE_READER: &str = "sensitive-reader";
@@ -14,7 +17,20 @@ pub const SENSITIVE_READER: &str = "sensitive-reader";
 /// their own, and read nothing by that.
 pub const CUSTODIAN: &str = "custodian";
 
-/// Who acts, with what they are known to be. Whoever makes one vouches for it.
+/// In which setting somebody acts: what for, in which task and session, by which model.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct CallingContext {
+    /// What for, in a word of the policies: `support`, `billing`.
+    pub purpose: Option<String>,
+    /// The task.
+    pub task: Option<String>,
+    /// The session.
+    pub session: Option<String>,
+    /// The model on whose behalf it is.
+    pub model: Option<String>,
+}
+
+/// Who acts, with what they are known to be, and in which setting. Whoever makes one vouches for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Principal {
     /// The name.
@@ -23,12 +39,27 @@ pub struct Principal {
     pub groups: BTreeSet<GroupName>,
     /// Their roles in the space.
     pub roles: BTreeSet<String>,
+    /// In which setting they act.
+    pub context: CallingContext,
 }
 
 impl Principal {
     /// Makes a principal without groups and roles.
     pub fn new(id: PrincipalId) -> Self {
-        Self { id, groups: BTreeSet::new(), roles: BTreeSet::new() }
+        Self { id, groups: BTreeSet::new(), roles: BTreeSet::new(), context: CallingContext::default() }
+    }
+
+    /// Returns the principal as which a space itself acts. Whoever hands it on gives all rights away.
+    ///
+    /// # Errors
+    /// None that can happen: the name is a constant.
+    pub fn keeper() -> crate::error::Result<Self> {
+        KEEPER.parse().map(Self::new)
+    }
+
+    /// Returns whether it is the space itself.
+    pub fn is_keeper(&self) -> bool {
+        self.id.as_str() == KEEPER
     }
 
     /// Adds a group.
@@ -40,6 +71,30 @@ impl Principal {
     /// Adds a role.
     pub fn with_role(mut self, role: impl Into<String>) -> Self {
         self.roles.insert(role.into());
+        self
+    }
+
+    /// Sets what it acts for.
+    pub fn acting_for(mut self, purpose: impl Into<String>) -> Self {
+        self.context.purpose = Some(purpose.into());
+        self
+    }
+
+    /// Sets the task it acts in.
+    pub fn in_task(mut self, task: impl Into<String>) -> Self {
+        self.context.task = Some(task.into());
+        self
+    }
+
+    /// Sets the session it acts in.
+    pub fn in_session(mut self, session: impl Into<String>) -> Self {
+        self.context.session = Some(session.into());
+        self
+    }
+
+    /// Sets the model on whose behalf it acts.
+    pub fn by_model(mut self, model: impl Into<String>) -> Self {
+        self.context.model = Some(model.into());
         self
     }
 }
@@ -104,25 +159,25 @@ pub enum Access {
 }
 
 /// What a policy decided and by which rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Decision {
     /// How far it may be done.
     pub access: Access,
     /// The rule, in words.
-    pub rule: &'static str,
+    pub rule: Cow<'static, str>,
 }
 
 impl Decision {
     pub(crate) const fn allow(rule: &'static str) -> Self {
-        Self { access: Access::Full, rule }
+        Self { access: Access::Full, rule: Cow::Borrowed(rule) }
     }
 
     pub(crate) const fn deny(rule: &'static str) -> Self {
-        Self { access: Access::Denied, rule }
+        Self { access: Access::Denied, rule: Cow::Borrowed(rule) }
     }
 
     const fn redact(rule: &'static str) -> Self {
-        Self { access: Access::Redacted, rule }
+        Self { access: Access::Redacted, rule: Cow::Borrowed(rule) }
     }
 
     /// Returns whether it may be done as it is. Whoever works on what is really there asks this.
@@ -138,8 +193,46 @@ impl Decision {
 
 /// Decides who may do what.
 pub trait Policy: Send + Sync {
+    /// Decides one operation of one principal on the cubes of one class at a time.
+    fn decide(&self, principal: &Principal, operation: Operation, class: &AccessClass, at: Timestamp) -> Decision;
+
+    /// Decides whether a principal may change the rules of the space at a time. Nobody may by default.
+    fn decide_governing(&self, _principal: &Principal, _at: Timestamp) -> Decision {
+        Decision::deny("no rule lets anybody change the rules")
+    }
+}
+
+/// The name in which a space itself acts: its workers, its rules, its record. It may do everything, and no caller acts in
+/// its name.
+pub const KEEPER: &str = "agent:memos";
+
+/// A policy at one point of time: what decisions are asked of.
+#[derive(Clone)]
+pub(crate) struct Ruling {
+    policy: Arc<dyn Policy>,
+    at: Timestamp,
+}
+
+impl Ruling {
+    pub(crate) fn new(policy: Arc<dyn Policy>, at: Timestamp) -> Self {
+        Self { policy, at }
+    }
+
     /// Decides one operation of one principal on the cubes of one class.
-    fn decide(&self, principal: &Principal, operation: Operation, class: &AccessClass) -> Decision;
+    pub(crate) fn decide(&self, principal: &Principal, operation: Operation, class: &AccessClass) -> Decision {
+        if principal.is_keeper() {
+            return Decision::allow("the space itself may");
+        }
+        self.policy.decide(principal, operation, class, self.at)
+    }
+
+    /// Decides whether a principal may change the rules of the space.
+    pub(crate) fn decide_governing(&self, principal: &Principal) -> Decision {
+        if principal.is_keeper() {
+            return Decision::allow("the space itself may");
+        }
+        self.policy.decide_governing(principal, self.at)
+    }
 }
 
 /// The rules of the three layers: the owner may do all; members read what is shared with their group; everyone reads
@@ -149,7 +242,14 @@ pub trait Policy: Send + Sync {
 pub struct LayerPolicy;
 
 impl Policy for LayerPolicy {
-    fn decide(&self, principal: &Principal, operation: Operation, class: &AccessClass) -> Decision {
+    fn decide_governing(&self, principal: &Principal, _: Timestamp) -> Decision {
+        match principal.roles.contains(CUSTODIAN) {
+            true => Decision::allow("a custodian may"),
+            false => Decision::deny("only a custodian changes the rules"),
+        }
+    }
+
+    fn decide(&self, principal: &Principal, operation: Operation, class: &AccessClass, _: Timestamp) -> Decision {
         if matches!(operation, Operation::Erase | Operation::Unfreeze | Operation::Release)
             && principal.roles.contains(CUSTODIAN)
         {
@@ -238,7 +338,7 @@ mod tests {
             (&stranger, Share, granted, Denied),
         ] {
             assert_eq!(
-                LayerPolicy.decide(principal, operation, &class).access,
+                LayerPolicy.decide(principal, operation, &class, Timestamp::from_millis(0)).access,
                 expect,
                 "{principal:?} {operation:?} {class:?}"
             );

@@ -176,7 +176,7 @@ impl<'a> Staged<'a> {
     /// Refuses what the policy does not let the caller do.
     fn require(&self, id: &CubeId, operation: Operation) -> Result<()> {
         let class = AccessClass::from(&self.memory(id)?.header.governance);
-        let decision = self.space.policy().decide(self.caller, operation, &class);
+        let decision = self.space.ruling().decide(self.caller, operation, &class);
         if decision.allowed() || operation == Operation::Read && decision.shows() {
             return Ok(());
         }

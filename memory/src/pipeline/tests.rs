@@ -443,14 +443,14 @@ struct Meddling {
 }
 
 impl Policy for Meddling {
-    fn decide(&self, principal: &Principal, operation: Operation, class: &AccessClass) -> Decision {
+    fn decide(&self, principal: &Principal, operation: Operation, class: &AccessClass, at: Timestamp) -> Decision {
         if operation == Operation::Share && self.armed.swap(false, Ordering::SeqCst) {
             let meddle = self.meddle.lock().take();
             if let Some(meddle) = meddle {
                 meddle();
             }
         }
-        LayerPolicy.decide(principal, operation, class)
+        LayerPolicy.decide(principal, operation, class, at)
     }
 }
 

@@ -189,7 +189,7 @@ fn may_link(space: &Space, caller: &Principal, cube: &CubeId) -> bool {
 fn may(space: &Space, caller: &Principal, cube: &CubeId, operation: Operation) -> bool {
     let view = space.view();
     let class = view.slot(cube).and_then(|slot| view.class(slot));
-    class.is_some_and(|class| space.policy().decide(caller, operation, class).allowed())
+    class.is_some_and(|class| space.ruling().decide(caller, operation, class).allowed())
 }
 
 /// Returns the facts under a tag that the caller may read and that nothing supersedes.

@@ -14,7 +14,7 @@ use super::projection::{Indexed, Present, Projection};
 use super::stage::Stage;
 use crate::cube::{CubeId, Digest, VersionRef};
 use crate::error::{Error, ErrorKind, Result};
-use crate::governance::{Policy, Principal};
+use crate::governance::{Principal, Ruling};
 use crate::keys::KeyRing;
 use crate::ledger::{Change, Event, Ledger, LedgerReader, NewEvent, Record};
 use crate::limits::Limits;
@@ -98,7 +98,7 @@ pub(super) struct Writer {
 /// What the writer works on.
 pub(super) struct Target<'a> {
     pub(super) present: &'a RwLock<Present>,
-    pub(super) policy: &'a dyn Policy,
+    pub(super) ruling: Ruling,
     pub(super) limits: &'a Limits,
     pub(super) ring: &'a KeyRing,
     /// Makes what was erased unreadable wherever else it may be; called when the erasure is durable.
@@ -176,7 +176,7 @@ impl Writer {
         expected: &[(CubeId, Digest)],
     ) -> Result<u64> {
         let present = target.present.read();
-        let mut stage = Stage::new(&present, target.policy, target.limits, target.ring);
+        let mut stage = Stage::new(&present, &target.ruling, target.limits, target.ring);
         stage.require_expected(principal, expected)?;
         let mut events = 0;
         for prepared in changes {
@@ -300,7 +300,7 @@ fn take_group(queue: &mut Queue, most: usize) -> Vec<Waiting> {
 /// Returns the batches that may be written, without the changes that change nothing, and answers the others.
 fn validate(target: &Target<'_>, group: Vec<Waiting>) -> Vec<Waiting> {
     let present = target.present.read();
-    let mut stage = Stage::new(&present, target.policy, target.limits, target.ring);
+    let mut stage = Stage::new(&present, &target.ruling, target.limits, target.ring);
     let mut accepted = Vec::with_capacity(group.len());
     for mut waiting in group {
         let mut failure = stage.require_expected(&waiting.principal, &waiting.expected).err();

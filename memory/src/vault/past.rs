@@ -211,7 +211,7 @@ impl Space {
         let (version, event) = head.version_at(events).ok_or_else(missing)?;
         let mut header = ledger.bare_header(event)?;
         self.check_named(&ledger, &head, version, &header)?;
-        let then = self.policy().decide(caller, Operation::Read, &AccessClass::from(&header.governance)).access;
+        let then = self.ruling().decide(caller, Operation::Read, &AccessClass::from(&header.governance)).access;
         if then == Access::Denied {
             return Err(missing());
         }

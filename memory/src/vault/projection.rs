@@ -12,7 +12,7 @@ use crate::embed::{EmbedderId, Piece, builtin};
 use crate::error::{Error, Result};
 use crate::governance::redaction::redacted_text;
 use crate::governance::sensitivity::find_sensitive;
-use crate::governance::{AccessClass, Decision, Operation, Policy, Principal};
+use crate::governance::{AccessClass, Decision, Operation, Principal, Ruling};
 use crate::graph::{Link, MemoryGraph, Slot};
 use crate::index::{
     CandidateIndex, ClassId, ClassSet, Document, EmbeddedIndex, Facets, PieceIndex, QuantizedVector, TermReader,
@@ -205,11 +205,11 @@ pub(crate) struct ClassRights {
 
 impl ClassRights {
     /// Decides one operation; all rights must allow it.
-    pub(crate) fn decide(&self, policy: &dyn Policy, principal: &Principal, operation: Operation) -> Decision {
-        let decision = policy.decide(principal, operation, &self.class);
+    pub(crate) fn decide(&self, ruling: &Ruling, principal: &Principal, operation: Operation) -> Decision {
+        let decision = ruling.decide(principal, operation, &self.class);
         match &self.today {
             Some(today) => {
-                let by_today = policy.decide(principal, operation, today);
+                let by_today = ruling.decide(principal, operation, today);
                 if by_today.access < decision.access { by_today } else { decision }
             }
             _ => decision,
@@ -333,11 +333,11 @@ impl Projection {
     /// Returns the classes of which a decision on reading them holds.
     pub(crate) fn classes_where(
         &self,
-        policy: &dyn Policy,
+        ruling: &Ruling,
         caller: &Principal,
         holds: impl Fn(&Decision) -> bool,
     ) -> ClassSet {
-        let decided = |rights: &ClassRights| holds(&rights.decide(policy, caller, Operation::Read));
+        let decided = |rights: &ClassRights| holds(&rights.decide(ruling, caller, Operation::Read));
         self.classes.iter().zip(0..).filter(|(rights, _)| decided(rights)).map(|(_, id)| id).collect()
     }
 

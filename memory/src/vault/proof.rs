@@ -84,7 +84,7 @@ impl Space {
         let reader = self.ledger()?;
         let header = reader.bare_header(sequence)?;
         let class = AccessClass::from(&header.governance);
-        let then = self.policy().decide(caller, Operation::Read, &class).access;
+        let then = self.ruling().decide(caller, Operation::Read, &class).access;
         if then.min(self.access(caller, &head)) != Access::Full {
             return Err(missing());
         }

@@ -47,7 +47,7 @@ impl Space {
                 named.ok_or_else(|| Error::corrupt(format!("cube `{cube}` has a version before its first")))?;
             check_header(&header, &digest)?;
             named = header.chain.parent;
-            let access = self.policy().decide(caller, Operation::Read, &(&header.governance).into()).access;
+            let access = self.ruling().decide(caller, Operation::Read, &(&header.governance).into()).access;
             if access == Access::Denied {
                 continue;
             }

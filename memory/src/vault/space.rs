@@ -18,7 +18,7 @@ use crate::cube::{CubeDraft, CubeId, PrincipalId, SpaceName, Update, VersionRef}
 use crate::disk::MemoryDisk;
 use crate::embed::Embedder;
 use crate::error::{Error, Result};
-use crate::governance::{AccessClass, Decision, Operation, Policy, Principal};
+use crate::governance::{Decision, KEEPER, Operation, Principal, Ruling};
 use crate::graph::Slot;
 use crate::index::{ClassSet, TermReader};
 use crate::keys::{KeyRing, Keys};
@@ -35,7 +35,7 @@ const UNSAVED_SHARE: u64 = 20;
 
 /// The principal in whose name a space itself acts.
 pub(super) fn system_principal() -> Result<PrincipalId> {
-    "agent:memos".parse()
+    KEEPER.parse()
 }
 
 pub(super) struct Shared {
@@ -63,15 +63,6 @@ pub(super) struct Shared {
     pub(super) views: Mutex<VecDeque<(u64, Present)>>,
     /// In a view of the past: the space, which stays open as long.
     pub(super) viewed: Option<Space>,
-}
-
-/// What a space itself may do.
-struct Everything;
-
-impl Policy for Everything {
-    fn decide(&self, _: &Principal, _: Operation, _: &AccessClass) -> Decision {
-        Decision::allow("the space itself may")
-    }
 }
 
 /// A handle to one space.
@@ -260,8 +251,9 @@ impl Space {
         self.shared.options.ids.cube_id(self.now())
     }
 
-    pub(crate) fn policy(&self) -> &dyn crate::governance::Policy {
-        &*self.shared.options.policy
+    /// Returns by what is decided now.
+    pub(crate) fn ruling(&self) -> Ruling {
+        Ruling::new(self.shared.options.policy.clone(), self.now())
     }
 
     pub(crate) fn terms(&self) -> &TermReader {
@@ -285,13 +277,13 @@ impl Space {
     }
 
     fn classes_where(&self, view: &Present, caller: &Principal, holds: impl Fn(&Decision) -> bool) -> ClassSet {
-        if self.shared.is_outdated() { ClassSet::default() } else { view.classes_where(self.policy(), caller, holds) }
+        if self.shared.is_outdated() { ClassSet::default() } else { view.classes_where(&self.ruling(), caller, holds) }
     }
 
     /// Decides one operation on the cube in a slot.
     pub(crate) fn decide(&self, view: &Present, caller: &Principal, operation: Operation, slot: Slot) -> Decision {
         match view.rights(slot) {
-            Some(rights) if !self.shared.is_outdated() => rights.decide(self.policy(), caller, operation),
+            Some(rights) if !self.shared.is_outdated() => rights.decide(&self.ruling(), caller, operation),
             _ => Decision::deny("rights have changed since this view of the past was made"),
         }
     }
@@ -363,12 +355,11 @@ impl Space {
 
     /// Makes a batch in the name of the space itself, which may do everything.
     pub(super) fn commit_as_space(&self, batch: Batch) -> Result<Committed> {
-        let space = Principal::new(system_principal()?);
+        let space = Principal::keeper()?;
         let at = self.now();
         let prepared = self.prepare(&space, batch, at)?;
         let forget = |forgotten: &Forgotten| self.forget(forgotten);
-        let target = Target { policy: &Everything, ..self.target(&forget) };
-        self.writer()?.commit(&target, &space, at, prepared, Vec::new())
+        self.writer()?.commit(&self.target(&forget), &space, at, prepared, Vec::new())
     }
 
     /// Makes several batches durable and visible, each as [`Space::commit`] does and each by itself, in this order and
@@ -421,7 +412,7 @@ impl Space {
 
     fn target<'a>(&'a self, forget: &'a dyn Fn(&Forgotten) -> Result<()>) -> Target<'a> {
         let Shared { present, options, ring, .. } = &*self.shared;
-        Target { present, policy: &*options.policy, limits: &options.limits, ring, forget }
+        Target { present, ruling: self.ruling(), limits: &options.limits, ring, forget }
     }
 
     /// Begins an empty space beside this one, in memory alone: for what is not written yet and must be found already.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::cube::{CubeId, Digest, Header, State, UseSignal, VersionRef};
 use crate::error::{Error, Result};
-use crate::governance::{AccessClass, Operation, Policy, Principal};
+use crate::governance::{AccessClass, Operation, Principal, Ruling};
 use crate::graph::{Direction, Link, LinkKind, Slot};
 use crate::keys::KeyRing;
 use crate::ledger::{Change, header_digest};
@@ -40,7 +40,7 @@ struct Layer {
 /// The projection with what is about to be written.
 pub(super) struct Stage<'a> {
     projection: &'a Projection,
-    policy: &'a dyn Policy,
+    ruling: &'a Ruling,
     limits: &'a Limits,
     ring: &'a KeyRing,
     accepted: Layer,
@@ -48,13 +48,8 @@ pub(super) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn new(
-        projection: &'a Projection,
-        policy: &'a dyn Policy,
-        limits: &'a Limits,
-        ring: &'a KeyRing,
-    ) -> Self {
-        Self { projection, policy, limits, ring, accepted: Layer::default(), current: Layer::default() }
+    pub(super) fn new(projection: &'a Projection, ruling: &'a Ruling, limits: &'a Limits, ring: &'a KeyRing) -> Self {
+        Self { projection, ruling, limits, ring, accepted: Layer::default(), current: Layer::default() }
     }
 
     /// Keeps what the batch at hand has changed.
@@ -131,7 +126,7 @@ impl<'a> Stage<'a> {
                 }
                 // The draft's own grants do not count: with them its writer could let itself write in another's name.
                 let granted = AccessClass { grants: Vec::new(), ..class.clone() };
-                if class.owner != principal.id && !self.policy.decide(principal, Operation::Write, &granted).allowed() {
+                if class.owner != principal.id && !self.ruling.decide(principal, Operation::Write, &granted).allowed() {
                     return Err(Error::denied(format!("`{}` may not write for `{}`", principal.id, class.owner)));
                 }
                 self.current.slots.insert(header.id, count as Slot);
@@ -298,8 +293,8 @@ impl<'a> Stage<'a> {
     /// not there.
     fn require(&self, principal: &Principal, cube: &CubeId, operation: Operation) -> Result<StagedHead> {
         let Some(head) = self.head(cube) else { return Err(missing(cube)) };
-        let decision = self.policy.decide(principal, operation, &head.class);
-        let reads = self.policy.decide(principal, Operation::Read, &head.class).shows();
+        let decision = self.ruling.decide(principal, operation, &head.class);
+        let reads = self.ruling.decide(principal, Operation::Read, &head.class).shows();
         if operation == Operation::Read && reads || decision.allowed() {
             return Ok(head);
         }

@@ -119,7 +119,7 @@ fn who_sees_what(story: &Story, screen: &mut Screen) {
             );
             let room = screen.columns.saturating_sub(18);
             screen.line(format!("    {}  {}", paint(NAME, format!("{:<12}", asked.caller)), one_line(&said, room)));
-            let rule = asked.receipts.first().map(|receipt| receipt.decision.rule).unwrap_or_default();
+            let rule = asked.receipts.first().map(|receipt| receipt.decision.rule.clone()).unwrap_or_default();
             screen.line(paint(DIM, format!("{:18}best of {} it may read, because {rule}", "", asked.considered)));
         }
         if let Some(refusal) = refusal {
