@@ -70,9 +70,11 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("zeroize", &["memos-memory"]),
 ];
 
-/// Libraries that one room alone may name, so that they can be exchanged there: the name in code, and the room.
+/// Libraries that one room alone may name, so that they can be exchanged there: the name in code, and the room. What stands
+/// here twice has two rooms.
 const ROOMS: &[(&str, &str)] = &[
     ("aes_gcm", "memory/src/keys/seal.rs"),
+    ("cedar_policy", "memory/src/governance/cedar"),
     ("ct_merkle", "memory/src/ledger/merkle"),
     ("data_encoding", "memory/src/ledger/text.rs"),
     ("ed25519_dalek", "memory/src/ledger/head.rs"),
@@ -87,6 +89,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("multiversion", "memory/src/kernel.rs"),
     ("unicode_normalization", "memory/src/embed/wordpiece"),
     ("toml", "memory/src/pipeline"),
+    ("toml", "memory/src/governance/charter"),
 ];
 
 fn root() -> PathBuf {
@@ -147,10 +150,13 @@ fn a_library_stays_in_its_room() {
         let named = format!("{library}::");
         let naming: Vec<&PathBuf> =
             files.iter().filter(|file| fs::read_to_string(file).unwrap().contains(&named)).collect();
-        assert!(!naming.is_empty(), "nobody names `{library}`; take it out of the plan");
-        for file in naming {
-            let place = file.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
-            assert!(place.starts_with(room), "`{place}` names `{library}`, which belongs to `{room}`");
+        let places: Vec<_> =
+            naming.iter().map(|file| file.strip_prefix(root()).unwrap().to_string_lossy().into_owned()).collect();
+        assert!(places.iter().any(|place| place.starts_with(room)), "`{room}` does not name `{library}`");
+        let rooms: Vec<_> = ROOMS.iter().filter(|(known, _)| known == library).map(|(_, room)| *room).collect();
+        for place in places {
+            let at_home = rooms.iter().any(|room| place.starts_with(room));
+            assert!(at_home, "`{place}` names `{library}`, which belongs to {rooms:?}");
         }
     }
 }

@@ -1,13 +1,17 @@
-//! MemGovernance as pure code: who may do what with a memory, and what in a text is sensitive.
+//! MemGovernance as pure code: who may do what with a memory, by which charter, and what in a text is sensitive.
 //!
 //! A decision is a function of what is handed in and of nothing else. It is made twice on each read: once for a whole
 //! access class, so that what may not be read is never a candidate, and once more for each result.
 
+mod cedar;
+pub mod charter;
 mod policy;
+pub mod quota;
 pub(crate) mod redaction;
 pub mod sensitivity;
 pub mod watermark;
 
+pub use charter::{Charter, Rules};
 pub(crate) use policy::Ruling;
 pub use policy::{
     Access, AccessClass, CUSTODIAN, CallingContext, Decision, KEEPER, LayerPolicy, Operation, Policy, Principal,
