@@ -5,7 +5,9 @@
 //! is checked whole before anything is written, results go to standard output and everything else to standard error, and
 //! the exit code tells what happened.
 
+mod audit;
 mod bench;
+mod charter;
 mod compare;
 mod completions;
 mod demo;
@@ -117,6 +119,10 @@ enum Command {
     Sweep(sweep::SweepArguments),
     /// Forgets memories for good, with every copy and key
     Erase(erase::EraseArguments),
+    /// Shows or changes the rules of a space
+    Charter(charter::CharterArguments),
+    /// Shows who read, changed or was refused what
+    Audit(audit::AuditArguments),
     /// Holds everything that a space keeps against everything else
     Verify(verify::VerifyArguments),
     /// Signs where a space's ledger ends
@@ -195,6 +201,8 @@ fn dispatch(command: Command, scope: &Scope, screen: &mut Screen) -> Result<Foun
         Command::Keep(arguments) => govern::keep(&arguments, scope, screen)?,
         Command::Sweep(arguments) => sweep::run(&arguments, scope, screen)?,
         Command::Erase(arguments) => erase::run(&arguments, scope, screen)?,
+        Command::Charter(arguments) => charter::run(&arguments, scope, screen)?,
+        Command::Audit(arguments) => return audit::run(arguments, scope, screen),
         Command::Verify(arguments) => verify::run(&arguments, scope, screen)?,
         Command::Head(arguments) => proof::head(&arguments, scope, screen)?,
         Command::Prove(arguments) => proof::prove(&arguments, scope, screen)?,

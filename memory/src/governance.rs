@@ -3,6 +3,7 @@
 //! A decision is a function of what is handed in and of nothing else. It is made twice on each read: once for a whole
 //! access class, so that what may not be read is never a candidate, and once more for each result.
 
+mod audit;
 mod cedar;
 pub mod charter;
 mod policy;
@@ -11,9 +12,10 @@ pub(crate) mod redaction;
 pub mod sensitivity;
 pub mod watermark;
 
-pub use charter::{Charter, Rules};
+pub use audit::{AuditKind, AuditQuery, AuditRecord, Outcome};
+pub use charter::{CHARTER_BYTES, Charter, Rules};
 pub(crate) use policy::Ruling;
 pub use policy::{
-    Access, AccessClass, CUSTODIAN, CallingContext, Decision, KEEPER, LayerPolicy, Operation, Policy, Principal,
-    SENSITIVE_READER,
+    AUDITOR, Access, AccessClass, CUSTODIAN, CallingContext, Decision, KEEPER, LayerPolicy, Operation, Policy,
+    Principal, SENSITIVE_READER,
 };

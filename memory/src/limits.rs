@@ -38,6 +38,12 @@ pub struct Limits {
     pub links_per_cube: usize,
     /// Cubes in one space.
     pub cubes: usize,
+    /// Registers of one space.
+    pub registers: usize,
+    /// Bytes of one register.
+    pub register_bytes: usize,
+    /// Lines of the audit log that wait for the next durable step. Who comes then makes it.
+    pub waiting_records: usize,
     /// Bytes of a question.
     pub question_bytes: usize,
     /// Memories in one answer.
@@ -70,6 +76,9 @@ impl Default for Limits {
             commit_changes: 4096,
             links_per_cube: 100_000,
             cubes: 50_000_000,
+            registers: 65_536,
+            register_bytes: 64 * 1024,
+            waiting_records: 1024,
             question_bytes: 16 * 1024,
             answer_memories: 1000,
             answer_tokens: 1_000_000,

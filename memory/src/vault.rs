@@ -5,7 +5,9 @@
 //! one consistent point of the projection and never waits for the disk of a writer. What a memory means for an answer is
 //! the operator's business.
 
+mod audit;
 mod batch;
+mod charter;
 mod commit;
 mod erasure;
 mod fork;
@@ -16,6 +18,7 @@ mod projection;
 mod proof;
 mod reading;
 mod reembed;
+mod registers;
 mod snapshot;
 mod space;
 mod stage;
@@ -23,6 +26,7 @@ mod stats;
 mod sweep;
 mod verify;
 
+pub use audit::AuditLine;
 pub use batch::{Batch, Committed};
 pub use erasure::{Erased, Erasure};
 pub use fork::{Merged, OnConflict};

@@ -461,6 +461,9 @@ fn format_1_is_one_chain_of_known_events() {
                 "erased"
             }
             Change::SpaceForked { .. } => "forked",
+            Change::RegisterSet { .. } => "register",
+            Change::Recorded(_) => "recorded",
+            Change::Requested { .. } => "requested",
         });
         Ok(())
     });

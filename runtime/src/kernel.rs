@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::actor::supervisor::Supervisor;
 use crate::actor::{ActorFact, Behaviour, ChildSpec, DeadLetters, Directory, Handle, Home, Subscription, Topic};
+use crate::governance::{Governor, RulesChanged};
 use crate::limits::RuntimeLimits;
 use crate::vault::{Room, SpaceHandle};
 use crate::workers::Workers;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     supervisor: OnceLock<Supervisor>,
     facts: Topic<ActorFact>,
+    governor: OnceLock<Handle<Governor>>,
+    pub(crate) rules: Topic<RulesChanged>,
     rooms: Mutex<HashMap<SpaceName, Weak<Room>>>,
     /// The ways to close and drain the actors, by name.
     gates: Mutex<HashMap<String, Arc<dyn Gate>>>,
@@ -67,6 +70,10 @@ impl<B: Behaviour> Gate for Home<B> {
 impl Shared {
     fn supervisor(&self) -> Result<&Supervisor> {
         self.supervisor.get().ok_or_else(|| Error::unavailable("the kernel is not open yet"))
+    }
+
+    pub(crate) fn governor(&self) -> Result<&Handle<Governor>> {
+        self.governor.get().ok_or_else(|| Error::unavailable("the kernel is not open yet"))
     }
 
     fn check_open(&self) -> Result<()> {
@@ -137,6 +144,10 @@ pub(crate) struct Life {
 impl Life {
     pub(crate) fn readers(&self) -> &Workers {
         &self.shared.readers
+    }
+
+    pub(crate) fn governor(&self) -> Result<&Handle<Governor>> {
+        self.shared.governor()
     }
 }
 
@@ -214,6 +225,8 @@ impl Kernel {
             started: Instant::now(),
             supervisor: OnceLock::new(),
             facts: Topic::new(limits.topic_backlog, limits.topic_subscribers),
+            governor: OnceLock::new(),
+            rules: Topic::new(limits.topic_backlog, limits.topic_subscribers),
             rooms: Mutex::default(),
             gates: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -227,7 +240,12 @@ impl Kernel {
         };
         let supervisor = Supervisor::begin(shared.limits.clone(), tell).await?;
         shared.supervisor.get_or_init(|| supervisor);
-        Ok(Self { life: Arc::new(Life { shared }) })
+        let kernel = Self { life: Arc::new(Life { shared }) };
+        let governed = Arc::downgrade(&kernel.life.shared);
+        let begin = move |_| std::future::ready(Ok(Governor::new(governed.clone())));
+        let governor = kernel.spawn("governance", begin).await?;
+        kernel.life.shared.governor.get_or_init(|| governor);
+        Ok(kernel)
     }
 
     /// Returns a space, which is opened, or begun when it is not there.
@@ -297,6 +315,14 @@ impl Kernel {
     /// `Busy` when it has as many subscribers as it may.
     pub fn facts(&self) -> Result<Subscription<ActorFact>> {
         self.life.shared.facts.subscribe()
+    }
+
+    /// Hears of every change of a space's rules from now on.
+    ///
+    /// # Errors
+    /// `Busy` when it has as many subscribers as it may.
+    pub fn rule_changes(&self) -> Result<Subscription<RulesChanged>> {
+        self.life.shared.rules.subscribe()
     }
 
     /// Returns the bounds.

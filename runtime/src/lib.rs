@@ -24,12 +24,14 @@
 //! ```
 
 pub mod actor;
+mod governance;
 mod kernel;
 mod limits;
 mod vault;
 mod workers;
 
 pub use actor::measure;
+pub use governance::RulesChanged;
 pub use kernel::{Kernel, KernelOptions, WeakKernel};
 pub use limits::RuntimeLimits;
 pub use vault::{Changed, ReadPoint, Session, SpaceHandle};

@@ -12,6 +12,8 @@ pub struct RuntimeLimits {
     pub actor_tasks: usize,
     /// Names in a kernel's directory.
     pub names: usize,
+    /// Principals whose rate is counted in one space at a time.
+    pub rated_principals: usize,
     /// Spaces that are open at a time.
     pub open_spaces: usize,
     /// Callers' batches that go into one durable step.
@@ -44,6 +46,8 @@ pub struct RuntimeLimits {
     pub restart_delay: Duration,
     /// How long a request may take when its caller names no deadline.
     pub request: Duration,
+    /// How long a line of the audit log waits until it is put on disk.
+    pub audit_delay: Duration,
     /// How long a space is not used before it is unloaded.
     pub idle: Duration,
 }
@@ -55,6 +59,7 @@ impl Default for RuntimeLimits {
             mailbox: 1024,
             actor_tasks: 1024,
             names: 65_536,
+            rated_principals: 65_536,
             open_spaces: 1024,
             group_batches: 256,
             idempotency_keys: 4096,
@@ -70,6 +75,7 @@ impl Default for RuntimeLimits {
             restart_window: Duration::from_secs(60),
             restart_delay: Duration::from_millis(100),
             request: Duration::from_secs(30),
+            audit_delay: Duration::from_millis(200),
             idle: Duration::from_secs(300),
         }
     }

@@ -23,6 +23,7 @@ use memos_memory::vault::{Batch, Committed, CubeHead, Space};
 use tokio::time::{Instant, timeout_at};
 
 use crate::actor::{Call, IdempotencyKey, Subscription, TraceLink};
+use crate::governance::GovernorCommand;
 use crate::kernel::Life;
 pub(crate) use room::Room;
 use room::{Loaded, Visit};
@@ -66,8 +67,31 @@ impl SpaceHandle {
 
     /// Begins a session of a principal. Whoever makes it vouches for them.
     pub fn session(&self, principal: Principal) -> Session {
+        self.session_of(principal, false)
+    }
+
+    /// Begins a session of the space itself, for what works in its name.
+    pub(crate) fn keeper_session(&self) -> Result<Session> {
+        Ok(self.session_of(Principal::keeper()?, true))
+    }
+
+    fn session_of(&self, principal: Principal, is_keepers: bool) -> Session {
         let call = Call::new(Arc::new(principal));
-        Session { space: self.clone(), call, patience: self.room.limits().request, seen: Arc::default() }
+        Session { space: self.clone(), call, is_keepers, patience: self.room.limits().request, seen: Arc::default() }
+    }
+
+    /// Gives the space other rules, in the name of a principal who may, or takes its charter away. They hold for every read and
+    /// write that begins after this returns.
+    ///
+    /// # Errors
+    /// `Denied` when the principal may not; `Invalid` when the charter cannot be read or its policies do not fit; the rules stay
+    /// as they are then.
+    pub async fn set_charter(&self, principal: Principal, charter: Option<&str>) -> Result<Committed> {
+        let session = self.session(principal);
+        session.check_principal()?;
+        let (room, charter) = (self.room.clone(), charter.map(str::to_owned));
+        let governor = self.life.governor()?;
+        governor.ask(session.call(), |reply| GovernorCommand::SetCharter { room, charter, reply }).await
     }
 
     /// Hears of every batch that becomes durable from now on.
@@ -103,6 +127,8 @@ impl SpaceHandle {
 pub struct Session {
     space: SpaceHandle,
     call: Call,
+    /// Whether it is one of the space itself.
+    is_keepers: bool,
     patience: Duration,
     /// The point of the ledger that its reads must have reached.
     seen: Arc<AtomicU64>,
@@ -121,9 +147,9 @@ impl Session {
     }
 
     /// Makes all that the session writes one request of this name: the first write is made, and every further one, in
-    /// this or another session of the same principal with the same key, is answered as the first was. What it holds is
-    /// not looked at. The last `idempotency_keys` answers are remembered, as long as the space is in use in this
-    /// process.
+    /// this or another session of the same principal with the same key, is answered as the first was, also after a
+    /// restart. What it holds is not looked at. A space remembers its last 4,096 keys; refusals are remembered as long as
+    /// the space is in use in this process.
     ///
     /// # Errors
     /// `Invalid` when the key is empty or too long.
@@ -143,6 +169,16 @@ impl Session {
         self
     }
 
+    /// Refuses who gives themselves out as the space itself.
+    fn check_principal(&self) -> Result<()> {
+        match self.call.principal.is_keeper() && !self.is_keepers {
+            true => {
+                Err(Error::denied(format!("`{}` is the space itself; nobody acts in its name", self.call.principal.id)))
+            }
+            false => Ok(()),
+        }
+    }
+
     fn call(&self) -> Call {
         let deadline = Instant::now().checked_add(self.patience);
         Call { deadline, ..self.call.clone() }
@@ -150,6 +186,7 @@ impl Session {
 
     /// Comes into the space, which may have to be opened first.
     async fn enter(&self, deadline: Option<Instant>) -> Result<(Visit, Arc<Loaded>)> {
+        self.check_principal()?;
         let visit = self.space.room.visit();
         let Some(deadline) = deadline else { return visit.await };
         timeout_at(deadline, visit).await.unwrap_or_else(|_| {
@@ -186,7 +223,11 @@ impl Session {
     async fn write(&self, batch: impl FnOnce(&Space) -> Batch) -> Result<Committed> {
         let call = self.call();
         let (visit, loaded) = self.enter(call.deadline).await?;
-        let (batch, writer) = (batch(loaded.space()?), loaded.writer.clone());
+        let (mut batch, writer) = (batch(loaded.space()?), loaded.writer.clone());
+        self.space.room.admit(&loaded, &call.principal, batch.len())?;
+        if let Some(key) = &call.key {
+            batch.keyed(key.as_str());
+        }
         // While a writer is begun again the space is closed and opened, for which all must let go of it.
         drop(loaded);
         let committed = writer.ask(call, |reply| WriterCommand::Commit { batch, reply }).await?;
@@ -270,9 +311,10 @@ impl Session {
     ) -> Result<T> {
         let call = self.call();
         let (visit, loaded) = self.enter(call.deadline).await?;
-        let (seen, principal) = (self.point(), call.principal);
-        let readers = self.space.life.readers();
-        let done = readers.run(call.deadline, move || {
+        self.space.room.admit(&loaded, &call.principal, 0)?;
+        let (seen, deadline) = (self.point(), call.deadline);
+        let (readers, room) = (self.space.life.readers(), self.space.room.clone());
+        let done = readers.run(deadline, move || {
             let space = loaded.space()?;
             let head = space.ledger_head().events;
             if head < seen.0 {
@@ -280,7 +322,8 @@ impl Session {
                     format!("space `{}` stands at event {head}, and event {} is asked for", space.name(), seen.0);
                 return Err(Error::unavailable(behind + "; try again when it has come so far"));
             }
-            let done = work(space, &principal);
+            let done = work(space, &call.principal);
+            room.noted(&loaded, &call);
             loaded.touch();
             drop(visit);
             done

@@ -4,11 +4,13 @@
 //! figures of the README come from here.
 
 mod actors;
+mod agents;
 mod corpus;
 mod crossover;
 mod encryption;
 mod exchange;
 mod fork;
+mod isolation;
 mod locomo;
 mod measure;
 mod past;
@@ -54,6 +56,10 @@ enum Bench {
     Exchange(exchange::ExchangeArguments),
     /// Actors: messages, recall through the kernel, a crash, and a flood, each beside what it is held against
     Actors(actors::ActorsArguments),
+    /// Many agents at once, recalling and remembering, beside what recall alone costs
+    Agents(agents::AgentsArguments),
+    /// Recall in one space while another is flooded, and what an idle kernel costs
+    Isolation(isolation::IsolationArguments),
     /// Exact against approximate dense search, by number of memories
     Crossover(crossover::CrossoverArguments),
     /// Adding and finding the lines of a file, for figures beside other systems on the same texts
@@ -75,6 +81,8 @@ pub(super) fn run(arguments: BenchArguments, screen: &mut Screen) -> Result<()> 
         Bench::Encryption(arguments) => encryption::run(&arguments, screen),
         Bench::Exchange(arguments) => exchange::run(&arguments, screen),
         Bench::Actors(arguments) => actors::run(&arguments, screen),
+        Bench::Agents(arguments) => agents::run(&arguments, screen),
+        Bench::Isolation(arguments) => isolation::run(&arguments, screen),
         Bench::Crossover(arguments) => crossover::run(&arguments, screen),
         Bench::Texts(arguments) => texts::run(&arguments, screen),
         Bench::Torture(arguments) => torture::run(&arguments, screen),

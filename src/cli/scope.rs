@@ -51,6 +51,9 @@ pub(super) struct ScopeArguments {
     /// A role they have, such as `sensitive-reader`; may be repeated
     #[arg(long, global = true, value_name = "NAME", help_heading = "Everywhere")]
     role: Vec<String>,
+    /// What it is for, as far as the rules ask
+    #[arg(long, global = true, value_name = "WORD", help_heading = "Everywhere")]
+    purpose: Option<String>,
     /// The file with the master key [default: the key in MEMOS_KEY, else `master.key` in the data folder]
     #[arg(
         long,
@@ -120,6 +123,7 @@ impl Scope {
         let mut caller = Principal::new(id);
         caller.groups.extend(arguments.group);
         caller.roles.extend(arguments.role);
+        caller.context.purpose = arguments.purpose;
         let mut spaces = Vec::new();
         for name in arguments.space {
             if !spaces.contains(&name) {

@@ -17,10 +17,13 @@ use super::import::{ImportOptions, ImportReport, Incoming, Known, Seen, Step, pl
 use crate::cube::{Cube, CubeId, Digest, SemanticType, State};
 use crate::error::Result;
 use crate::governance::sensitivity::{find_sensitive, redact};
-use crate::governance::{Operation, Principal};
+use crate::governance::{Operation, Outcome, Principal};
 use crate::graph::{Link, Slot};
 use crate::ledger::{LedgerHead, LedgerReader};
 use crate::vault::{Batch, CubeHead, Space};
+
+/// Cubes that stand on one line of the audit log.
+const CUBES_ON_A_LINE: usize = 1000;
 
 /// Which cubes are exported. What is empty does not narrow.
 #[derive(Debug, Clone, Default)]
@@ -117,6 +120,12 @@ pub fn export(
         writer.body(space.cube_at(&reader, head)?.payload.body())?;
     }
     let left_out = exporting.left_out;
+    if space.notes_access(caller, Outcome::Done) {
+        let cubes: Vec<CubeId> = exported.iter().copied().collect();
+        for part in cubes.chunks(CUBES_ON_A_LINE) {
+            space.note_access(caller, "export", Outcome::Done, "", part.to_vec())?;
+        }
+    }
     let root = crate::ledger::root(&reader, ledger.events)?;
     let heading = Heading {
         space: space.name().clone(),

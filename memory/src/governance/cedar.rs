@@ -131,7 +131,11 @@ impl Policies {
             let policy = read(&format!("{}", number + 1), &passage, &validator);
             compiled.push(policy.map_err(|error| error.at(place(passage.line)))?);
         }
-        for (number, passage) in passages(if layers { LAYERS } else { "" }, |line| format!("line {line} of the layers"))?.into_iter().enumerate() {
+        for (number, passage) in
+            passages(if layers { LAYERS } else { "" }, |line| format!("line {line} of the layers"))?
+                .into_iter()
+                .enumerate()
+        {
             compiled.push(read(&format!("layers {}", number + 1), &passage, &validator)?);
         }
         let kind = type_name("Action")?;

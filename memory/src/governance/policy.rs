@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::charter::Rules;
+use super::quota::Quota;
 use super::sensitivity::SensitivityKind;
 use crate::cube::{Governance, Grant, Grantee, GroupName, Layer, PrincipalId, Rights};
 use crate::time::Timestamp;
@@ -29,6 +31,9 @@ pub struct CallingContext {
     /// The model on whose behalf it is.
     pub model: Option<String>,
 }
+
+/// The role whose bearers read the whole audit log of a space.
+pub const AUDITOR: &str = "auditor";
 
 /// Who acts, with what they are known to be, and in which setting. Whoever makes one vouches for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -210,12 +215,26 @@ pub const KEEPER: &str = "agent:memos";
 #[derive(Clone)]
 pub(crate) struct Ruling {
     policy: Arc<dyn Policy>,
+    charter: Option<Arc<Rules>>,
     at: Timestamp,
 }
 
 impl Ruling {
-    pub(crate) fn new(policy: Arc<dyn Policy>, at: Timestamp) -> Self {
-        Self { policy, at }
+    pub(crate) fn new(policy: Arc<dyn Policy>, charter: Option<Arc<Rules>>, at: Timestamp) -> Self {
+        Self { policy, charter, at }
+    }
+
+    /// Returns how much a principal may own and ask for.
+    pub(crate) fn quota(&self, principal: &PrincipalId) -> Quota {
+        self.charter.as_ref().map_or_else(Quota::default, |rules| rules.charter().quota(principal))
+    }
+
+    /// Returns whether a principal has a role: by the roll where there is one, else by its own word.
+    pub(crate) fn has_role(&self, principal: &Principal, role: &str) -> bool {
+        match &self.charter {
+            Some(rules) => rules.charter().enrolled(principal).roles.contains(role),
+            None => principal.roles.contains(role),
+        }
     }
 
     /// Decides one operation of one principal on the cubes of one class.

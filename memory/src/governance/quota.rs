@@ -137,7 +137,11 @@ mod tests {
             }
         };
         // One second's worth at once, then as fast as it fills.
-        check(2.0, None, &[(0, 2, Ok(())), (0, 1, millis(500)), (499, 1, millis(1)), (500, 1, Ok(())), (500, 1, millis(500))]);
+        check(
+            2.0,
+            None,
+            &[(0, 2, Ok(())), (0, 1, millis(500)), (499, 1, millis(1)), (500, 1, Ok(())), (500, 1, millis(500))],
+        );
         // A burst above the rate; it never holds more.
         check(1.0, Some(3), &[(0, 3, Ok(())), (0, 1, millis(1000)), (60_000, 3, Ok(())), (60_000, 1, millis(1000))]);
         // Slower than one a second.

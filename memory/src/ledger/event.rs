@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::cube::{CubeId, Digest, Header, PrincipalId, SpaceName, State, UseSignal};
 use crate::embed::EmbedderId;
+use crate::governance::AuditRecord;
 use crate::graph::Link;
 use crate::time::Timestamp;
 
@@ -78,5 +79,21 @@ pub enum Change {
         subject: Option<u32>,
         /// Why.
         reason: String,
+    },
+    /// A register got another value, or none any more.
+    RegisterSet {
+        /// The register's name.
+        name: String,
+        /// Its value from now on.
+        value: Option<Vec<u8>>,
+    },
+    /// Something was put on record that changes nothing.
+    Recorded(Vec<AuditRecord>),
+    /// The events before it were made for one request, which is answered the same when it comes again.
+    Requested {
+        /// The digest of the principal and the request's name.
+        key: Digest,
+        /// How many events before this one are of the request.
+        events: u64,
     },
 }

@@ -19,6 +19,7 @@ use crate::cube::{
 };
 use crate::error::{Error, Result};
 use crate::governance::sensitivity::SensitivityKind;
+use crate::governance::{AuditKind, AuditRecord, CallingContext, Outcome};
 use crate::graph::{Link, LinkKind};
 use crate::time::{Timestamp, Window};
 
@@ -133,6 +134,28 @@ enum ChangeV1<'a> {
         subject: Option<u32>,
         reason: String,
     },
+    RegisterSet {
+        name: String,
+        value: Option<Vec<u8>>,
+    },
+    Recorded(Vec<AuditRecordV1>),
+    Requested {
+        key: Digest,
+        events: u64,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct AuditRecordV1 {
+    at: Timestamp,
+    principal: String,
+    context: [Option<String>; 4],
+    kind: u8,
+    operation: String,
+    outcome: u8,
+    reason: String,
+    cubes: Vec<CubeId>,
+    trace: Option<[u8; 16]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -252,6 +275,9 @@ impl<'a> From<&'a Event> for EventV1<'a> {
             Change::Erased { cubes, subject, reason } => {
                 ChangeV1::Erased { cubes: cubes.clone(), subject: *subject, reason: reason.clone() }
             }
+            Change::RegisterSet { name, value } => ChangeV1::RegisterSet { name: name.clone(), value: value.clone() },
+            Change::Recorded(records) => ChangeV1::Recorded(records.iter().map(AuditRecordV1::from).collect()),
+            Change::Requested { key, events } => ChangeV1::Requested { key: *key, events: *events },
         };
         Self {
             sequence: event.sequence,
@@ -286,9 +312,50 @@ impl TryFrom<EventV1<'_>> for Event {
             }
             ChangeV1::Unfrozen { cube, reason } => Change::Unfrozen { cube, reason },
             ChangeV1::Erased { cubes, subject, reason } => Change::Erased { cubes, subject, reason },
+            ChangeV1::RegisterSet { name, value } => Change::RegisterSet { name, value },
+            ChangeV1::Recorded(records) => {
+                Change::Recorded(records.into_iter().map(AuditRecord::try_from).collect::<Result<_>>()?)
+            }
+            ChangeV1::Requested { key, events } => Change::Requested { key, events },
         };
         let principal = event.principal.parse()?;
         Ok(Self { sequence: event.sequence, at: event.at, principal, previous: event.previous, change })
+    }
+}
+
+impl From<&AuditRecord> for AuditRecordV1 {
+    fn from(record: &AuditRecord) -> Self {
+        let CallingContext { purpose, task, session, model } = record.context.clone();
+        Self {
+            at: record.at,
+            principal: record.principal.to_string(),
+            context: [purpose, task, session, model],
+            kind: record.kind.code(),
+            operation: record.operation.clone(),
+            outcome: record.outcome.code(),
+            reason: record.reason.clone(),
+            cubes: record.cubes.clone(),
+            trace: record.trace.map(u128::to_be_bytes),
+        }
+    }
+}
+
+impl TryFrom<AuditRecordV1> for AuditRecord {
+    type Error = Error;
+
+    fn try_from(record: AuditRecordV1) -> Result<Self> {
+        let [purpose, task, session, model] = record.context;
+        Ok(Self {
+            at: record.at,
+            principal: record.principal.parse()?,
+            context: CallingContext { purpose, task, session, model },
+            kind: AuditKind::from_code(record.kind)?,
+            operation: record.operation,
+            outcome: Outcome::from_code(record.outcome)?,
+            reason: record.reason,
+            cubes: record.cubes,
+            trace: record.trace.map(u128::from_be_bytes),
+        })
     }
 }
 

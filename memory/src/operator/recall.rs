@@ -1,6 +1,6 @@
 //! Recall: the whole way from a call to an answer, over one or several spaces.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
 
 use super::call::MemoryCall;
@@ -12,7 +12,7 @@ use crate::cube::CubeId;
 use crate::embed::builtin;
 use crate::error::{Error, ErrorKind, Result};
 use crate::governance::redaction::NO_DIGEST;
-use crate::governance::{Decision, Operation};
+use crate::governance::{Decision, Operation, Outcome};
 use crate::index::{Filter, tag_term};
 use crate::ledger::LedgerReader;
 use crate::limits::Limits;
@@ -24,6 +24,9 @@ const KEPT_PER_MEMORY: usize = 3;
 
 /// Links of a path that stand on a receipt.
 const PATH_STEPS: usize = 3;
+
+/// Rules that stand on the record of one recall.
+const RULES_ON_RECORD: usize = 4;
 
 /// A ranked candidate with all that its receipt needs from the projection.
 struct Candidate {
@@ -68,7 +71,21 @@ pub(crate) fn recall_without(hidden: &HashSet<CubeId>, spaces: &[&Space], call: 
     let started = Instant::now();
     let (receipts, tokens) = pack(spaces, call, candidates)?;
     times.pack += micros(started);
+    spaces.iter().try_for_each(|space| note(space, call, &receipts))?;
     Ok(Answer { receipts, tokens, considered, times })
+}
+
+/// Puts on record what a space has answered.
+fn note(space: &Space, call: &MemoryCall, receipts: &[Receipt]) -> Result<()> {
+    if !space.notes_access(&call.caller, Outcome::Done) {
+        return Ok(());
+    }
+    let of_space = || receipts.iter().filter(|receipt| receipt.space == *space.name());
+    let cubes = of_space().map(|receipt| receipt.cube).collect();
+    let outcome = of_space().map(|receipt| receipt.decision.access).min().map_or(Outcome::Done, Outcome::from);
+    let rules: BTreeSet<&str> = of_space().map(|receipt| &*receipt.decision.rule).collect();
+    let rules: Vec<&str> = rules.into_iter().take(RULES_ON_RECORD).collect();
+    space.note_access(&call.caller, "recall", outcome, &rules.join("; "), cubes)
 }
 
 fn check(spaces: &[&Space], call: &MemoryCall) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Batches: changes that become durable together or not at all.
 
 use crate::cube::{Adoption, CubeDraft, CubeId, Digest, State, Update, UseSignal, VersionRef};
+use crate::governance::AuditRecord;
 use crate::graph::Link;
 
 /// One change on its way in.
@@ -14,6 +15,8 @@ pub(crate) enum Write {
     SetState(CubeId, State, String),
     Unfreeze(CubeId, String),
     Use(Vec<(CubeId, UseSignal)>),
+    SetRegister(String, Option<Vec<u8>>),
+    Record(Vec<AuditRecord>),
     /// Never together with other changes; see [`super::Space::erase`].
     Erase {
         cubes: Vec<CubeId>,
@@ -27,6 +30,7 @@ pub(crate) enum Write {
 pub struct Batch {
     pub(crate) writes: Vec<Write>,
     pub(crate) expected: Vec<(CubeId, Digest)>,
+    pub(crate) key: Option<String>,
 }
 
 impl Batch {
@@ -68,6 +72,29 @@ impl Batch {
     /// Records that cubes were used.
     pub fn record_use(&mut self, uses: Vec<(CubeId, UseSignal)>) -> &mut Self {
         self.push(Write::Use(uses))
+    }
+
+    /// Gives a register of the space a value, or none any more. What stands there is not encrypted: it is for what actors of the
+    /// space must find again, never for what memories say. The space itself alone may.
+    pub fn set_register(&mut self, name: impl Into<String>, value: Option<Vec<u8>>) -> &mut Self {
+        self.push(Write::SetRegister(name.into(), value))
+    }
+
+    /// Puts a line on record. The space itself alone may.
+    pub fn record(&mut self, record: AuditRecord) -> &mut Self {
+        if let Some(Write::Record(records)) = self.writes.last_mut() {
+            records.push(record);
+            return self;
+        }
+        self.push(Write::Record(vec![record]))
+    }
+
+    /// Makes the batch one request of this name: when the same principal commits a batch of the same name again, it is answered
+    /// as the first was, also after a crash, and nothing is done. What it holds is not looked at. A space remembers the last
+    /// 4,096 of them.
+    pub fn keyed(&mut self, key: impl Into<String>) -> &mut Self {
+        self.key = Some(key.into());
+        self
     }
 
     /// Makes the batch a `Conflict` where a cube is no longer at the version with this digest when it is written: for

@@ -4,12 +4,16 @@
 //! validates it in order, writes it in one transaction and applies it. The others sleep until their answer is there. So a
 //! single caller pays no hand-over, and many callers share the cost of one flush to disk.
 
+use std::collections::HashSet;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use super::VaultOptions;
 use super::batch::Committed;
+use super::charter::{CHARTER, SpaceRules};
 use super::projection::{Indexed, Present, Projection};
 use super::stage::Stage;
 use crate::cube::{CubeId, Digest, VersionRef};
@@ -32,9 +36,23 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Returns whether it must be written apart from all others: what it takes away must all be applied before.
+    /// Makes a change that needs nothing beside its event.
+    pub(super) fn bare(change: Change) -> Self {
+        Self { change, sources: Vec::new(), record: None, vector: None, indexed: None }
+    }
+
+    /// Returns the key of the request that it ends.
+    fn request(&self) -> Option<Digest> {
+        match &self.change {
+            Change::Requested { key, .. } => Some(*key),
+            _ => None,
+        }
+    }
+
+    /// Returns whether it must be written apart from all others: what it takes away must all be applied before, or what comes
+    /// after it is decided by it.
     fn is_alone(&self) -> bool {
-        matches!(self.change, Change::Erased { .. })
+        matches!(self.change, Change::Erased { .. }) || sets_charter(&self.change)
     }
 }
 
@@ -55,6 +73,12 @@ struct Waiting {
     changes: Vec<Prepared>,
     expected: Vec<(CubeId, Digest)>,
     answer: Answer,
+}
+
+impl Waiting {
+    fn request(&self) -> Option<Digest> {
+        self.changes.last().and_then(Prepared::request)
+    }
 }
 
 #[derive(Default)]
@@ -98,11 +122,22 @@ pub(super) struct Writer {
 /// What the writer works on.
 pub(super) struct Target<'a> {
     pub(super) present: &'a RwLock<Present>,
-    pub(super) ruling: Ruling,
-    pub(super) limits: &'a Limits,
+    pub(super) rules: &'a RwLock<SpaceRules>,
+    pub(super) options: &'a VaultOptions,
     pub(super) ring: &'a KeyRing,
     /// Makes what was erased unreadable wherever else it may be; called when the erasure is durable.
     pub(super) forget: &'a dyn Fn(&Forgotten) -> Result<()>,
+}
+
+impl Target<'_> {
+    /// Returns by what is decided at this moment, not when the batch was handed in.
+    fn ruling(&self) -> Ruling {
+        self.rules.read().ruling(self.options.clock.now())
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.options.limits
+    }
 }
 
 /// What an erasure takes away.
@@ -135,7 +170,7 @@ impl Writer {
     /// Makes batches durable and visible, each by itself, in this order, and returns what each has become.
     pub(super) fn commit_each(&self, target: &Target<'_>, batches: Vec<Ready>) -> Vec<Result<Committed>> {
         let mut queue = self.queue.lock();
-        let answers: Vec<Answer> = batches.into_iter().map(|batch| queue.put(batch, target.limits)).collect();
+        let answers: Vec<Answer> = batches.into_iter().map(|batch| queue.put(batch, target.limits())).collect();
         loop {
             if answers.iter().all(|answer| answer.lock().is_some()) {
                 return answers.iter().map(|answer| answer.lock().take().unwrap_or_else(|| Err(stopped()))).collect();
@@ -151,7 +186,7 @@ impl Writer {
                 continue;
             }
             queue.writing = true;
-            let group = take_group(&mut queue, target.limits.commit_changes);
+            let group = take_group(&mut queue, target.limits().commit_changes);
             drop(queue);
             let answers: Vec<Answer> = group.iter().map(|waiting| waiting.answer.clone()).collect();
             let ended = catch_unwind(AssertUnwindSafe(|| self.write(target, group)));
@@ -176,7 +211,8 @@ impl Writer {
         expected: &[(CubeId, Digest)],
     ) -> Result<u64> {
         let present = target.present.read();
-        let mut stage = Stage::new(&present, &target.ruling, target.limits, target.ring);
+        let ruling = target.ruling();
+        let mut stage = Stage::new(&present, &ruling, target.limits(), target.ring);
         stage.require_expected(principal, expected)?;
         let mut events = 0;
         for prepared in changes {
@@ -199,12 +235,15 @@ impl Writer {
     /// Writes one group and answers each of its callers. Returns false when the projection could not follow.
     fn write(&self, target: &Target<'_>, group: Vec<Waiting>) -> bool {
         let mut ledger = self.ledger.lock();
-        let accepted = validate(target, group);
+        let accepted = validate(target, answer_again(target, &ledger, group));
         let (mut news, mut indexed, mut callers) = (Vec::new(), Vec::new(), Vec::new());
         let mut first_event = ledger.head().events;
         let mut forgotten = None;
-        for Waiting { principal, at, changes, answer, .. } in accepted {
+        for Waiting { principal, at, mut changes, answer, .. } in accepted {
             let events = changes.len() as u64;
+            if let Some(Prepared { change: Change::Requested { events: before, .. }, .. }) = changes.last_mut() {
+                *before = events - 1;
+            }
             let stored = changes.iter().filter_map(|prepared| match &prepared.change {
                 Change::CubeStored(header) => Some(header.version_ref()),
                 _ => None,
@@ -282,7 +321,12 @@ pub(super) fn gone(projection: &Projection, ledger: &LedgerReader, cubes: &[Cube
 fn take_group(queue: &mut Queue, most: usize) -> Vec<Waiting> {
     let mut taken = 0;
     let mut before = false;
+    // A request that came twice is answered by what became of it the first time.
+    let mut requests = HashSet::new();
     let fits = queue.waiting.iter().take_while(|waiting| {
+        if waiting.request().is_some_and(|request| !requests.insert(request)) {
+            return false;
+        }
         taken += waiting.changes.len();
         let alone = waiting.changes.iter().any(Prepared::is_alone);
         let fits = taken <= most && !(before && alone);
@@ -297,10 +341,40 @@ fn take_group(queue: &mut Queue, most: usize) -> Vec<Waiting> {
     group
 }
 
+/// Answers the requests that were written before, and returns the others.
+fn answer_again(target: &Target<'_>, ledger: &Ledger, group: Vec<Waiting>) -> Vec<Waiting> {
+    let present = target.present.read();
+    let mut left = Vec::with_capacity(group.len());
+    for waiting in group {
+        match waiting.request().and_then(|request| present.requests.find(&request)) {
+            Some((first_event, events)) => {
+                let reader = ledger.readers().reader();
+                let stored = reader.and_then(|reader| stored_in(&reader, first_event..first_event + events));
+                let answer = stored.map(|stored| Committed { first_event, events, stored });
+                *waiting.answer.lock() = Some(answer);
+            }
+            None => left.push(waiting),
+        }
+    }
+    left
+}
+
+/// Returns the versions that events stored.
+fn stored_in(ledger: &LedgerReader, events: Range<u64>) -> Result<Vec<VersionRef>> {
+    let mut stored = Vec::new();
+    for event in events {
+        if let Change::CubeStored(header) = ledger.event(event)?.change {
+            stored.push(header.version_ref());
+        }
+    }
+    Ok(stored)
+}
+
 /// Returns the batches that may be written, without the changes that change nothing, and answers the others.
 fn validate(target: &Target<'_>, group: Vec<Waiting>) -> Vec<Waiting> {
     let present = target.present.read();
-    let mut stage = Stage::new(&present, &target.ruling, target.limits, target.ring);
+    let ruling = target.ruling();
+    let mut stage = Stage::new(&present, &ruling, target.limits(), target.ring);
     let mut accepted = Vec::with_capacity(group.len());
     for mut waiting in group {
         let mut failure = stage.require_expected(&waiting.principal, &waiting.expected).err();
@@ -326,6 +400,10 @@ fn validate(target: &Target<'_>, group: Vec<Waiting>) -> Vec<Waiting> {
     accepted
 }
 
+fn sets_charter(change: &Change) -> bool {
+    matches!(change, Change::RegisterSet { name, .. } if name == CHARTER)
+}
+
 /// Adds to the erasure of a subject what was stored of it while the erasure waited: the keys of all of it go. Nothing
 /// is written together with an erasure, so the projection has all of it.
 fn complete_erasure(present: &Projection, ring: &KeyRing, change: &mut Change) {
@@ -346,5 +424,9 @@ fn apply(target: &Target<'_>, ledger: &Ledger, events: &[Event], indexed: Vec<Op
         }
     }
     present.ledger = ledger.head();
+    if events.iter().any(|event| sets_charter(&event.change)) {
+        // Nobody reads between the event and its rules.
+        *target.rules.write() = SpaceRules::of(&present.registers, &target.options.policy);
+    }
     Ok(())
 }

@@ -223,8 +223,9 @@ impl Space {
         {
             header.lifecycle = lifecycle;
         }
-        let cube = Cube { header, payload };
-        Ok(if then.min(self.access(caller, &head)) == Access::Full { cube } else { redacted(cube) })
+        let (cube, access) = (Cube { header, payload }, then.min(self.access(caller, &head)));
+        self.note_access(caller, "get-then", access.into(), &format!("as of event {events}"), vec![head.id])?;
+        Ok(if access == Access::Full { cube } else { redacted(cube) })
     }
 
     /// Holds a version against what names it: the next version, or the head.

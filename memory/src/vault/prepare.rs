@@ -10,10 +10,11 @@ use std::panic::resume_unwind;
 use parking_lot::Mutex;
 
 use super::batch::{Batch, Write};
+use super::charter::{CHARTER, read_charter};
 use super::commit::Prepared;
 use super::projection::{Indexed, indexed_text};
 use super::space::Space;
-use crate::cube::{Header, Payload, State, Update, UpdateMode, VersionRef};
+use crate::cube::{Digest, Header, Payload, State, Update, UpdateMode, VersionRef};
 use crate::error::{Error, Result};
 use crate::governance::Principal;
 use crate::index::QuantizedVector;
@@ -66,6 +67,11 @@ impl Checked {
     }
 }
 
+/// Returns what names a request of a principal in the ledger, and tells nothing of either.
+fn request_key(caller: &Principal, key: &str) -> Digest {
+    Digest::of_parts(&[b"memos request 1\0", caller.id.as_str().as_bytes(), b"\0", key.as_bytes()])
+}
+
 impl Space {
     /// Checks and embeds what a batch stores.
     pub(super) fn prepare(&self, caller: &Principal, batch: Batch, at: Timestamp) -> Result<Vec<Prepared>> {
@@ -77,7 +83,12 @@ impl Space {
         for (version, number) in checked.iter_mut().filter_map(Checked::version_mut).zip(numbers) {
             (version.ring, version.slot) = (number, ring.next_slot());
         }
-        in_parts(checked, |part| self.seal(part))
+        let mut prepared = in_parts(checked, |part| self.seal(part))?;
+        if let Some(key) = batch.key {
+            Limits::check("the request's key", key.len(), self.limits().name_bytes, "bytes")?;
+            prepared.push(Prepared::bare(Change::Requested { key: request_key(caller, &key), events: 0 }));
+        }
+        Ok(prepared)
     }
 
     fn check_write(&self, caller: &Principal, write: Write, at: Timestamp) -> Result<Checked> {
@@ -120,6 +131,23 @@ impl Space {
             Write::Use(uses) => {
                 Limits::check("the record of uses", uses.len(), limits.batch_changes, "uses")?;
                 Content::Change(Change::CubesUsed(uses))
+            }
+            Write::SetRegister(name, value) => {
+                Limits::check("the register's name", name.len(), limits.name_bytes, "bytes")?;
+                let bytes = value.as_ref().map_or(0, Vec::len);
+                Limits::check("the register", bytes, limits.register_bytes, "bytes")?;
+                if let Some(charter) = value.as_deref().filter(|_| name == CHARTER) {
+                    read_charter(charter)?;
+                }
+                if name.is_empty() {
+                    return Err(Error::invalid("a register needs a name"));
+                }
+                Content::Change(Change::RegisterSet { name, value })
+            }
+            Write::Record(records) => {
+                Limits::check("the batch", records.len(), limits.batch_changes, "records")?;
+                records.iter().try_for_each(|record| record.check(limits))?;
+                Content::Change(Change::Recorded(records))
             }
             Write::Erase { cubes, subject, reason } => {
                 self.check_reason(&reason)?;

@@ -7,7 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::cube::{CubeId, Digest, Header, Kind, SemanticType, State, Usage, UseSignal};
+use super::charter::CHARTER;
+use super::registers::{Registers, Requests};
+use crate::cube::{CubeId, Digest, Header, Kind, PrincipalId, SemanticType, State, Usage, UseSignal};
 use crate::embed::{EmbedderId, Piece, builtin};
 use crate::error::{Error, Result};
 use crate::governance::redaction::redacted_text;
@@ -56,6 +58,8 @@ pub struct CubeHead {
     pub subject: Option<u32>,
     /// Whether it must not be erased.
     pub legal_hold: bool,
+    /// Bytes of its body.
+    pub bytes: u64,
     /// How it is used.
     pub usage: Usage,
 }
@@ -249,6 +253,13 @@ impl Deref for Present {
     }
 }
 
+/// How much somebody owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Owned {
+    pub(crate) memories: u64,
+    pub(crate) bytes: u64,
+}
+
 /// One consistent point of a space.
 #[derive(Debug, Clone)]
 pub struct Projection {
@@ -271,6 +282,10 @@ pub struct Projection {
     pub(crate) session_slots: Vec<Vec<Slot>>,
     /// Slots by the first bytes of their body's digest, to find what is there already.
     pub(crate) contents: HashMap<u64, Vec<Slot>>,
+    /// How much each principal owns that is not erased.
+    pub(crate) owned: HashMap<PrincipalId, Owned>,
+    pub(crate) registers: Registers,
+    pub(crate) requests: Requests,
     /// The first slot of a key that was not given out yet.
     pub(crate) next_key_slot: u64,
     /// The events up to and including the last that changed who may read a cube, or erased one.
@@ -295,6 +310,9 @@ impl Projection {
             subjects: Names::default(),
             session_slots: Vec::new(),
             contents: HashMap::new(),
+            owned: HashMap::new(),
+            registers: Registers::default(),
+            requests: Requests::default(),
             next_key_slot: 0,
             governed: 0,
         }
@@ -377,6 +395,18 @@ impl Projection {
                 self.forget(&slots)?;
             }
             Change::EmbedderChanged { embedder } => self.embedder = embedder.clone(),
+            Change::RegisterSet { name, value } => {
+                if name == CHARTER {
+                    self.governed = event.sequence + 1;
+                }
+                self.registers.set(name, value.as_deref());
+            }
+            Change::Recorded(_) => {}
+            Change::Requested { key, events } => {
+                let first = event.sequence.checked_sub(*events);
+                let first = first.ok_or_else(|| Error::corrupt("a request has more events than came before it"))?;
+                self.requests.remember(*key, first, events + 1);
+            }
             Change::CubesUsed(uses) => {
                 for (cube, signal) in uses {
                     let slot = self.known(cube)?;
@@ -427,9 +457,14 @@ impl Projection {
             speaker,
             subject,
             legal_hold: header.governance.legal_hold,
+            bytes: header.fingerprint.bytes,
             ..head.clone()
         };
         let state = head.state;
+        if before.version > 0 {
+            self.disown(before.class, before.bytes);
+        }
+        self.own(class, header.fingerprint.bytes);
         if before.version == 0
             && let Some(session) = session
         {
@@ -472,6 +507,23 @@ impl Projection {
         Ok(())
     }
 
+    /// Counts a memory as its owner's.
+    pub(crate) fn own(&mut self, class: ClassId, bytes: u64) {
+        if let Some(rights) = self.classes.get(class as usize) {
+            let owned = self.owned.entry(rights.class.owner.clone()).or_default();
+            owned.memories += 1;
+            owned.bytes += bytes;
+        }
+    }
+
+    fn disown(&mut self, class: ClassId, bytes: u64) {
+        let owner = self.classes.get(class as usize).map(|rights| &rights.class.owner);
+        if let Some(owned) = owner.and_then(|owner| self.owned.get_mut(owner)) {
+            owned.memories = owned.memories.saturating_sub(1);
+            owned.bytes = owned.bytes.saturating_sub(bytes);
+        }
+    }
+
     /// Notes that a speaker was heard in an access class.
     pub(crate) fn heard(&mut self, speaker: u32, class: ClassId) {
         let at = speaker as usize;
@@ -502,6 +554,7 @@ impl Projection {
             speaker: None,
             subject: None,
             legal_hold: header.governance.legal_hold,
+            bytes: 0,
             usage: Usage::default(),
         });
         self.slots.insert(header.id, slot);
@@ -510,7 +563,11 @@ impl Projection {
 
     fn change_state(&mut self, event: u64, slot: Slot, state: State) {
         if let Some(head) = self.heads.get_mut(slot as usize) {
+            let (class, bytes, is_gone) = (head.class, head.bytes, state == State::Erased && head.state != state);
             head.enter(state, event);
+            if is_gone {
+                self.disown(class, bytes);
+            }
         }
         self.index.set_recall(slot, state == State::Archived, is_withheld(state));
     }

@@ -7,7 +7,7 @@ use super::space::Space;
 use crate::cube::{Cube, CubeId, Lifecycle, Payload, State, Usage, is_role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::governance::redaction::{NO_DIGEST, redacted};
-use crate::governance::{Access, Operation, Principal};
+use crate::governance::{Access, Operation, Outcome, Principal};
 use crate::graph::Slot;
 use crate::ledger::{Change, Event, LedgerReader, check_header};
 
@@ -24,6 +24,7 @@ impl Space {
         if access != Access::Full {
             head.digest = NO_DIGEST;
         }
+        self.note_access(caller, "get", access.into(), "", vec![head.id])?;
         Ok((cube, head))
     }
 
@@ -57,6 +58,7 @@ impl Space {
             }
         }
         versions.reverse();
+        self.note_access(caller, "history", self.access(caller, &head).into(), "", vec![head.id])?;
         Ok(versions)
     }
 
@@ -112,15 +114,18 @@ impl Space {
 
     /// Returns the head of a cube that the caller may read, be it redacted.
     pub(crate) fn readable_head(&self, caller: &Principal, cube: &CubeId) -> Result<(CubeHead, Slot)> {
-        let view = self.view();
-        let found = view.slot(cube).and_then(|slot| Some((view.head(slot)?, slot)));
+        let found = {
+            let view = self.view();
+            let found = view.slot(cube).and_then(|slot| Some((view.head(slot)?.clone(), slot)));
+            found.map(|(head, slot)| (head, slot, self.decide(&view, caller, Operation::Read, slot)))
+        };
         match found {
-            Some((head, slot)) if self.decide(&view, caller, Operation::Read, slot).shows() => Ok((head.clone(), slot)),
-            _ => Err(Error::not_found(format!(
-                "there is no cube `{cube}` that the caller may see in space `{}`",
-                self.name()
-            ))),
+            Some((head, slot, decision)) if decision.shows() => return Ok((head, slot)),
+            // It is on record that it was refused, and the answer is as if it were not there.
+            Some((.., decision)) => self.note_access(caller, "read", Outcome::Denied, &decision.rule, vec![*cube])?,
+            None => self.note_access(caller, "read", Outcome::Failed, "there is no such cube", vec![*cube])?,
         }
+        Err(Error::not_found(format!("there is no cube `{cube}` that the caller may see in space `{}`", self.name())))
     }
 
     /// Returns the speakers, heard where the caller may listen, whom the words of a question name, and at which word.

@@ -25,7 +25,7 @@ use crate::time::Timestamp;
 const MAGIC: &[u8; 8] = b"MEMOSPRJ";
 
 /// The version of the structs below. A snapshot of another version is thrown away; it can always be made again.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// What a snapshot is written with and held against.
 pub(super) struct SnapshotFile<'a> {
@@ -240,6 +240,8 @@ struct Flat {
     subjects: Vec<String>,
     session_slots: Vec<Vec<Slot>>,
     contents: Vec<(u64, Vec<Slot>)>,
+    registers: Vec<(String, Vec<u8>)>,
+    requests: Vec<(Digest, u64, u64)>,
     next_key_slot: u64,
     governed: u64,
 }
@@ -262,6 +264,7 @@ struct FlatHead {
     speaker: Option<u32>,
     subject: Option<u32>,
     legal_hold: bool,
+    bytes: u64,
     usage: (u32, u32, u32, Option<Timestamp>, f32, Timestamp),
 }
 
@@ -287,6 +290,8 @@ impl Flat {
             subjects: names(&projection.subjects),
             session_slots: projection.session_slots.clone(),
             contents,
+            registers: projection.registers.to_flat(),
+            requests: projection.requests.to_flat(),
             next_key_slot: projection.next_key_slot,
             governed: projection.governed,
         }
@@ -334,8 +339,15 @@ impl Flat {
         }
         projection.class_ids = self.classes.iter().cloned().zip(0..).collect();
         projection.classes = self.classes;
+        let living = projection.heads.iter().filter(|head| head.state != State::Erased);
+        let living: Vec<_> = living.map(|head| (head.class, head.bytes)).collect();
+        living.into_iter().for_each(|(class, bytes)| projection.own(class, bytes));
         projection.session_slots = self.session_slots;
         projection.contents = self.contents.into_iter().collect::<HashMap<_, _>>();
+        self.registers.iter().for_each(|(name, value)| projection.registers.set(name, Some(value)));
+        for (key, first, events) in self.requests {
+            projection.requests.remember(key, first, events);
+        }
         projection.next_key_slot = self.next_key_slot;
         projection.governed = self.governed;
         Some(Present::new(projection, LedgerHead { events: self.events, digest: self.digest }))
@@ -363,6 +375,7 @@ impl FlatHead {
             speaker: head.speaker,
             subject: head.subject,
             legal_hold: head.legal_hold,
+            bytes: head.bytes,
             usage: (reads, helpful, unhelpful, last_read, heat, heat_at),
         }
     }
@@ -390,6 +403,7 @@ impl FlatHead {
             speaker: self.speaker,
             subject: self.subject,
             legal_hold: self.legal_hold,
+            bytes: self.bytes,
             usage: Usage::from_parts((reads, helpful, unhelpful), last_read, (heat, heat_at)),
         })
     }

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::VaultOptions;
 use super::batch::{Batch, Committed};
+use super::charter::SpaceRules;
 use super::commit::{Forgotten, Ready, Target, Writer};
 use super::projection::Present;
 use super::snapshot::{self, SnapshotFile};
@@ -18,7 +19,7 @@ use crate::cube::{CubeDraft, CubeId, PrincipalId, SpaceName, Update, VersionRef}
 use crate::disk::MemoryDisk;
 use crate::embed::Embedder;
 use crate::error::{Error, Result};
-use crate::governance::{Decision, KEEPER, Operation, Principal, Ruling};
+use crate::governance::{AuditRecord, Decision, KEEPER, Operation, Principal, Ruling};
 use crate::graph::Slot;
 use crate::index::{ClassSet, TermReader};
 use crate::keys::{KeyRing, Keys};
@@ -44,7 +45,11 @@ pub(super) struct Shared {
     pub(super) options: VaultOptions,
     pub(super) present: RwLock<Present>,
     /// None in a view of the past, which takes no changes.
-    writer: Option<Writer>,
+    pub(super) writer: Option<Writer>,
+    /// By what is decided. Taken after `present`, never before it.
+    pub(super) rules: RwLock<SpaceRules>,
+    /// Lines of the audit log that are not written yet.
+    pub(super) records: Mutex<Vec<AuditRecord>>,
     pub(super) readers: LedgerReaders,
     pub(super) ring: Arc<KeyRing>,
     /// Part of the key of all that is written while the space is open this time.
@@ -198,8 +203,10 @@ impl Space {
             options: (*options).clone(),
             governed: Arc::new(AtomicU64::new(present.governed)),
             saved_events: RwLock::new(present.ledger.events),
+            rules: RwLock::new(SpaceRules::of(&present.registers, &options.policy)),
             present: RwLock::new(present),
             writer: ledger.map(Writer::new),
+            records: Mutex::default(),
             readers,
             ring,
             session,
@@ -253,7 +260,7 @@ impl Space {
 
     /// Returns by what is decided now.
     pub(crate) fn ruling(&self) -> Ruling {
-        Ruling::new(self.shared.options.policy.clone(), self.now())
+        self.shared.ruling()
     }
 
     pub(crate) fn terms(&self) -> &TermReader {
@@ -365,6 +372,7 @@ impl Space {
     /// Makes several batches durable and visible, each as [`Space::commit`] does and each by itself, in this order and
     /// with as few flushes to disk as they fit in: for one writer who writes for many callers.
     pub fn commit_each(&self, batches: Vec<(Principal, Batch)>) -> Vec<Result<Committed>> {
+        let callers: Vec<Principal> = batches.iter().map(|(principal, _)| principal.clone()).collect();
         let mut ready = Vec::with_capacity(batches.len());
         let prepared: Vec<Result<()>> = batches
             .into_iter()
@@ -384,7 +392,13 @@ impl Space {
         let mut committed = writer.commit_each(&self.target(&forget), ready).into_iter();
         self.shared.governed.fetch_max(self.view().governed, Ordering::Release);
         let unanswered = || Err(Error::corrupt("the batch was not answered"));
-        prepared.into_iter().map(|ready| ready.and_then(|()| committed.next().unwrap_or_else(unanswered))).collect()
+        let outcomes =
+            prepared.into_iter().map(|ready| ready.and_then(|()| committed.next().unwrap_or_else(unanswered)));
+        let noted = |(caller, outcome): (&Principal, Result<Committed>)| match outcome {
+            Err(error) => Err(self.note_refusal(caller, &error).err().unwrap_or(error)),
+            done => done,
+        };
+        callers.iter().zip(outcomes).map(noted).collect()
     }
 
     fn commit_up_to(&self, most: usize, caller: &Principal, mut batch: Batch) -> Result<Committed> {
@@ -396,6 +410,9 @@ impl Space {
         let forget = |forgotten: &Forgotten| self.forget(forgotten);
         let committed = writer.commit(&self.target(&forget), caller, at, prepared, expected);
         self.shared.governed.fetch_max(self.view().governed, Ordering::Release);
+        if let Err(error) = &committed {
+            self.note_refusal(caller, error)?;
+        }
         committed
     }
 
@@ -411,8 +428,7 @@ impl Space {
     }
 
     fn target<'a>(&'a self, forget: &'a dyn Fn(&Forgotten) -> Result<()>) -> Target<'a> {
-        let Shared { present, options, ring, .. } = &*self.shared;
-        Target { present, ruling: self.ruling(), limits: &options.limits, ring, forget }
+        self.shared.target(forget)
     }
 
     /// Begins an empty space beside this one, in memory alone: for what is not written yet and must be found already.
@@ -443,6 +459,19 @@ impl Shared {
         self.past.as_ref().is_some_and(|(made, governed)| governed.load(Ordering::Acquire) > *made)
     }
 
+    /// Returns by what is decided now; in a view of the past, by what is decided today.
+    fn ruling(&self) -> Ruling {
+        match &self.viewed {
+            Some(space) => space.ruling(),
+            None => self.rules.read().ruling(self.options.clock.now()),
+        }
+    }
+
+    pub(super) fn target<'a>(&'a self, forget: &'a dyn Fn(&Forgotten) -> Result<()>) -> Target<'a> {
+        let Self { present, rules, options, ring, .. } = self;
+        Target { present, rules, options, ring, forget }
+    }
+
     fn save_snapshot(&self) -> Result<()> {
         let mut saved = self.saved_events.write();
         let present = self.present.read();
@@ -461,6 +490,7 @@ impl Shared {
     /// Makes sure that nothing is written when the space is closed.
     pub(super) fn discard(&self) {
         *self.saved_events.write() = u64::MAX;
+        self.records.lock().clear();
     }
 
     /// Removes the snapshot, which holds what must be gone.
@@ -484,6 +514,8 @@ impl Drop for Shared {
         if self.writer.is_none() {
             return;
         }
+        // What cannot be written here was told to nobody as done.
+        let _ = self.write_records();
         let events = self.present.read().ledger.events;
         let unsaved = events.saturating_sub(*self.saved_events.read());
         if unsaved > UNSAVED_EVENTS.max(events / UNSAVED_SHARE) {

@@ -5,15 +5,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::cube::{CubeId, Digest, Header, State, UseSignal, VersionRef};
+use super::charter::CHARTER;
+use crate::cube::{CubeId, Digest, Header, PrincipalId, State, UseSignal, VersionRef};
 use crate::error::{Error, Result};
+use crate::governance::quota::Quota;
 use crate::governance::{AccessClass, Operation, Principal, Ruling};
 use crate::graph::{Direction, Link, LinkKind, Slot};
 use crate::keys::KeyRing;
 use crate::ledger::{Change, header_digest};
 use crate::lifecycle::{self, Guard, Transition};
 use crate::limits::Limits;
-use crate::vault::projection::Projection;
+use crate::vault::projection::{Owned, Projection};
 
 /// A head as it will be.
 #[derive(Debug, Clone)]
@@ -35,6 +37,10 @@ struct Layer {
     degrees: HashMap<(Slot, Direction), isize>,
     lineage: HashMap<Slot, Vec<(LinkKind, Slot)>>,
     lineage_targets: HashSet<Slot>,
+    /// Whether a register has a value.
+    registers: HashMap<String, bool>,
+    /// How much more somebody owns.
+    owned: HashMap<PrincipalId, Owned>,
 }
 
 /// The projection with what is about to be written.
@@ -59,6 +65,12 @@ impl<'a> Stage<'a> {
         self.accepted.heads.extend(batch.heads);
         self.accepted.links.extend(batch.links);
         self.accepted.lineage_targets.extend(batch.lineage_targets);
+        self.accepted.registers.extend(batch.registers);
+        for (owner, more) in batch.owned {
+            let owned = self.accepted.owned.entry(owner).or_default();
+            owned.memories += more.memories;
+            owned.bytes += more.bytes;
+        }
         for (end, more) in batch.degrees {
             *self.accepted.degrees.entry(end).or_default() += more;
         }
@@ -106,10 +118,36 @@ impl<'a> Stage<'a> {
                 }
                 Ok(!uses.is_empty())
             }
+            Change::RegisterSet { name, value } => self.admit_register(principal, name, value.is_some()),
+            Change::Recorded(records) => match principal.is_keeper() {
+                true => Ok(!records.is_empty()),
+                false => Err(Error::denied("the space itself alone puts something on record")),
+            },
+            Change::Requested { .. } => Ok(true),
             Change::SpaceCreated { .. } | Change::SpaceForked { .. } | Change::EmbedderChanged { .. } => {
                 Err(Error::invalid("a batch can change cubes and links alone"))
             }
         }
+    }
+
+    fn admit_register(&mut self, principal: &Principal, name: &str, is_set: bool) -> Result<bool> {
+        if name == CHARTER {
+            let decision = self.ruling.decide_governing(principal);
+            if !decision.allowed() {
+                let why = format!("`{}` may not change the rules of the space: {}", principal.id, decision.rule);
+                return Err(Error::denied(why));
+            }
+        } else if !principal.is_keeper() {
+            return Err(Error::denied(format!("the space itself alone sets its register `{name}`")));
+        }
+        let there = self.current.registers.get(name).or_else(|| self.accepted.registers.get(name)).copied();
+        let was_set = there.unwrap_or_else(|| self.projection.registers.get(name).is_some());
+        let most = self.limits.registers;
+        if is_set && !was_set && self.projection.registers.len() + self.current.registers.len() >= most {
+            return Err(Error::invalid(format!("the space has {most} registers, and no more are accepted")));
+        }
+        self.current.registers.insert(name.to_owned(), is_set);
+        Ok(is_set || was_set)
     }
 
     fn admit_cube(&mut self, principal: &Principal, header: &Header, sources: &[VersionRef]) -> Result<bool> {
@@ -129,6 +167,7 @@ impl<'a> Stage<'a> {
                 if class.owner != principal.id && !self.ruling.decide(principal, Operation::Write, &granted).allowed() {
                     return Err(Error::denied(format!("`{}` may not write for `{}`", principal.id, class.owner)));
                 }
+                self.require_quota(&class.owner, 1, header.fingerprint.bytes)?;
                 self.current.slots.insert(header.id, count as Slot);
                 header.lifecycle.state
             }
@@ -143,6 +182,9 @@ impl<'a> Stage<'a> {
                         header.id, head.version
                     )));
                 }
+                let there = self.projection.slot(&header.id).and_then(|slot| self.projection.head(slot));
+                let more = header.fingerprint.bytes.saturating_sub(there.map_or(0, |head| head.bytes));
+                self.require_quota(&class.owner, 0, more)?;
                 if matches!(head.state, State::Frozen | State::Erased | State::Merged) {
                     return Err(Error::invalid(format!(
                         "cube `{}` is {} and takes no new version",
@@ -165,6 +207,27 @@ impl<'a> Stage<'a> {
         let digest = header_digest(header)?;
         self.current.heads.insert(header.id, StagedHead { digest, version: header.version, state, class, legal_hold });
         Ok(true)
+    }
+
+    /// Refuses what would give somebody more than their quota.
+    fn require_quota(&mut self, owner: &PrincipalId, memories: u64, bytes: u64) -> Result<()> {
+        let quota = self.ruling.quota(owner);
+        let staged = self.current.owned.entry(owner.clone()).or_default();
+        staged.memories += memories;
+        staged.bytes += bytes;
+        let accepted = self.accepted.owned.get(owner).copied().unwrap_or_default();
+        let there = self.projection.owned.get(owner).copied().unwrap_or_default();
+        let refused = |has: u64, most: u64, unit: &str| {
+            let advice = "erase some, or ask for a larger quota";
+            Err(Error::denied(format!("`{owner}` would own {has} {unit}, and its quota is {most}; {advice}")))
+        };
+        let (memories, bytes) =
+            (there.memories + accepted.memories + staged.memories, there.bytes + accepted.bytes + staged.bytes);
+        match quota {
+            Quota { memories: Some(most), .. } if memories > most => refused(memories, most, "memories"),
+            Quota { bytes: Some(most), .. } if bytes > most => refused(bytes, most, "bytes"),
+            _ => Ok(()),
+        }
     }
 
     fn admit_link(&mut self, principal: &Principal, link: &Link, there: bool) -> Result<bool> {

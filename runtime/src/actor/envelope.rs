@@ -37,6 +37,11 @@ impl IdempotencyKey {
         }
         Ok(Self(key.into()))
     }
+
+    /// Returns its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// With what a caller asks.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use memos_memory::cube::SpaceName;
 use memos_memory::error::{Error, Result};
+use memos_memory::governance::Principal;
 use memos_memory::vault::Space;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
@@ -14,7 +15,8 @@ use tokio::time::Instant;
 use super::Changed;
 use super::answered::Answers;
 use super::writer::{Writer, WriterNote};
-use crate::actor::{ChildSpec, Handle, Home, Subscription, Topic};
+use crate::actor::{Call, ChildSpec, Handle, Home, Subscription, Topic};
+use crate::governance::{GovernorCommand, Rates};
 use crate::kernel::Shared;
 use crate::limits::RuntimeLimits;
 use crate::workers::Workers;
@@ -77,6 +79,7 @@ pub(crate) struct Room {
     door: watch::Sender<Door>,
     answers: Answers,
     changes: Topic<Changed>,
+    rates: Rates,
     /// How often it was shut: what was begun before must not open it after.
     shuttings: AtomicU64,
     /// Callers who use the space, or wait to.
@@ -92,7 +95,8 @@ impl Room {
         let changes = Topic::new(limits.topic_backlog, limits.topic_subscribers);
         let door = watch::Sender::new(Door::Shut);
         let (shuttings, visitors, closing) = (AtomicU64::new(0), AtomicUsize::new(0), Mutex::default());
-        Arc::new(Self { name, kernel, door, answers, changes, shuttings, visitors, closing })
+        let rates = Rates::new(limits.rated_principals);
+        Arc::new(Self { name, kernel, door, answers, changes, rates, shuttings, visitors, closing })
     }
 
     pub(crate) fn name(&self) -> &SpaceName {
@@ -105,6 +109,18 @@ impl Room {
 
     pub(super) fn answers(&self) -> &Answers {
         &self.answers
+    }
+
+    /// Takes one request, of so many changes, out of what a principal may ask for by the space's charter.
+    pub(super) fn admit(&self, loaded: &Loaded, principal: &Principal, changes: usize) -> Result<()> {
+        let space = loaded.space()?;
+        match space.charter() {
+            Some(rules) if !principal.is_keeper() => {
+                let changes = u32::try_from(changes).unwrap_or(u32::MAX);
+                self.rates.admit(&rules, &principal.id, changes, space.now())
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn publish(&self, changed: &Changed) {
@@ -226,6 +242,25 @@ impl Room {
     /// Returns how long the space was not used; none while somebody is in it.
     pub(super) fn idle_for(&self, loaded: &Loaded) -> Option<Duration> {
         (self.visitors.load(Ordering::Acquire) == 0).then(|| loaded.idle())
+    }
+
+    /// Puts what was noted for the audit log of the space on disk, when it is open. Closing it does the same.
+    pub(crate) fn write_records(&self) {
+        if let Door::Open(loaded) = &*self.door.borrow() {
+            let loaded = loaded.clone();
+            // What cannot be written waits on, for the next step or the closing.
+            self.kernel.writers.must(move || drop(loaded.space().and_then(Space::write_records)));
+        }
+    }
+
+    /// Sees to it that what was noted is written soon.
+    pub(crate) fn noted(self: &Arc<Self>, loaded: &Loaded, call: &Call) {
+        let waits = loaded.space().is_ok_and(|space| space.waiting_records() > 0);
+        if waits && let Ok(governor) = self.kernel.governor() {
+            let noted = GovernorCommand::Noted { room: Arc::downgrade(self), space: self.name.clone() };
+            // Who is busy was told by others, and what waits for too long is written by who notes the next.
+            let _ = governor.try_send(Call::new(call.principal.clone()), noted);
+        }
     }
 
     /// Lets go of the space when nobody is in it. Who comes now waits until its actor is gone, and opens it anew.

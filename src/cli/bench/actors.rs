@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use memos::cube::Layer;
 use memos::governance::Principal;
 use memos::operator::{MemoryCall, recall};
 use memos::reader::read_question;
@@ -15,11 +16,9 @@ use memos_runtime::actor::Heard;
 use memos_runtime::{Kernel, KernelOptions, RuntimeLimits, Session, SpaceHandle, block_on_threads, measure};
 use serde::Serialize;
 
-use super::corpus::{Corpus, batch, draft};
+use super::corpus::{BATCH, Corpus, draft, fill};
 use super::measure::{folder, percentile, principal, rounded};
 use super::{Screen, report};
-
-const BATCH: usize = 256;
 
 /// What is compared is measured in turns, as a machine that others use is not the same from one second to the next.
 const ROUNDS: u32 = 4;
@@ -50,21 +49,21 @@ pub(super) struct ActorsArguments {
 struct Figures {
     threads: u16,
     callers: u16,
-    messages_per_second: f64,
-    raw_messages_per_second: f64,
+    messages_per_s: f64,
+    raw_messages_per_s: f64,
     /// The library's rate over ours.
-    raw_over_ours: f64,
+    over_raw_ractor: f64,
     cubes: u32,
     vault_recall_p50_ms: f64,
     kernel_recall_p50_ms: f64,
-    kernel_over_vault: f64,
+    recall_over_direct: f64,
     /// From the crash of a writer until it has stored one more memory.
     restart_ms: f64,
     idle_recall_p99_ms: f64,
     flooded_recall_p99_ms: f64,
     flooded_over_idle: f64,
     /// Durable batches that the flood made meanwhile, each second.
-    flood_per_second: f64,
+    flood_per_s: f64,
 }
 
 pub(super) fn run(arguments: &ActorsArguments, screen: &mut Screen) -> Result<()> {
@@ -76,10 +75,7 @@ pub(super) fn run(arguments: &ActorsArguments, screen: &mut Screen) -> Result<()
         screen,
         &figures,
         &[
-            (
-                "messages",
-                beside(figures.messages_per_second.round(), figures.raw_messages_per_second.round(), "a second"),
-            ),
+            ("messages", beside(figures.messages_per_s.round(), figures.raw_messages_per_s.round(), "a second")),
             ("recall p50", beside(figures.kernel_recall_p50_ms, figures.vault_recall_p50_ms, "ms")),
             ("restart", format!("{} ms", figures.restart_ms)),
             ("recall p99 in a flood", beside(figures.flooded_recall_p99_ms, figures.idle_recall_p99_ms, "ms")),
@@ -107,7 +103,7 @@ async fn spaces(arguments: &ActorsArguments, folder: &std::path::Path, messages:
     let kernel = Kernel::open_with(folder, KernelOptions { vault: VaultOptions::builtin()?, limits }).await?;
     let space = kernel.space(SPACE).await?;
     let session = space.session(me.clone());
-    let (corpus, questions) = session.work(move |space, me| fill(space, me, total)).await?;
+    let (corpus, questions) = session.work(move |space, me| fill(space, me, total, BATCH, Layer::Private)).await?;
     let mut asker = Asker { corpus, questions };
     let (mut direct, mut through) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
@@ -124,30 +120,19 @@ async fn spaces(arguments: &ActorsArguments, folder: &std::path::Path, messages:
     Ok(Figures {
         threads: arguments.threads,
         callers: arguments.callers,
-        messages_per_second: ours.round(),
-        raw_messages_per_second: raw.round(),
-        raw_over_ours: rounded(raw / ours),
+        messages_per_s: ours.round(),
+        raw_messages_per_s: raw.round(),
+        over_raw_ractor: rounded(raw / ours),
         cubes: arguments.cubes,
         vault_recall_p50_ms: rounded(vault_p50),
         kernel_recall_p50_ms: rounded(kernel_p50),
-        kernel_over_vault: rounded(kernel_p50 / vault_p50),
+        recall_over_direct: rounded(kernel_p50 / vault_p50),
         restart_ms: rounded(restart_ms),
         idle_recall_p99_ms: rounded(idle_p99),
         flooded_recall_p99_ms: rounded(flooded_p99),
         flooded_over_idle: rounded(flooded_p99 / idle_p99),
-        flood_per_second: flood_per_second.round(),
+        flood_per_s: flood_per_second.round(),
     })
-}
-
-fn fill(space: &Space, me: &Principal, total: usize) -> Result<(Corpus, Vec<String>)> {
-    let (mut corpus, mut last, mut questions) = (Corpus::new(7), None, Vec::with_capacity(total));
-    while questions.len() < total {
-        let count = BATCH.min(total - questions.len());
-        let (batch, asked) = batch(space, &mut corpus, questions.len(), count, &mut last);
-        space.commit(me, batch)?;
-        questions.extend(asked);
-    }
-    Ok((corpus, questions))
 }
 
 struct Asker {

@@ -3,7 +3,7 @@
 //! It follows from its seed. Words are drawn so that some are frequent and most are rare, as in real text.
 
 use memos::Result;
-use memos::cube::{CubeDraft, CubeId, SemanticType};
+use memos::cube::{CubeDraft, CubeId, Layer, SemanticType};
 use memos::governance::Principal;
 use memos::graph::{Link, LinkKind};
 use memos::time::Timestamp;
@@ -210,6 +210,24 @@ pub(super) fn store_events(screen: &Screen, space: &Space, me: &Principal, event
     Ok(stored)
 }
 
+/// Stores so many turns for whoever the layer lets read them, and returns the questions that they answer.
+pub(super) fn fill(
+    space: &Space,
+    me: &Principal,
+    total: usize,
+    batch_size: usize,
+    layer: Layer,
+) -> Result<(Corpus, Vec<String>)> {
+    let (mut corpus, mut last, mut questions) = (Corpus::new(7), None, Vec::with_capacity(total));
+    while questions.len() < total {
+        let count = batch_size.min(total - questions.len());
+        let (batch, asked) = layered_batch(space, &mut corpus, questions.len(), count, &mut last, &layer);
+        space.commit(me, batch)?;
+        questions.extend(asked);
+    }
+    Ok((corpus, questions))
+}
+
 /// A batch of so many turns from number `from` on, each linked to the one before it in its session.
 pub(super) fn batch(
     space: &Space,
@@ -218,12 +236,23 @@ pub(super) fn batch(
     count: usize,
     last: &mut Option<CubeId>,
 ) -> (Batch, Vec<String>) {
+    layered_batch(space, corpus, from, count, last, &Layer::Private)
+}
+
+fn layered_batch(
+    space: &Space,
+    corpus: &mut Corpus,
+    from: usize,
+    count: usize,
+    last: &mut Option<CubeId>,
+    layer: &Layer,
+) -> (Batch, Vec<String>) {
     let mut batch = Batch::default();
     let mut questions = Vec::with_capacity(count);
     for number in from..from + count {
         let turn = corpus.turn(number);
         let id = space.new_id();
-        batch.store(id, draft(&turn, number));
+        batch.store(id, CubeDraft { layer: layer.clone(), ..draft(&turn, number) });
         if let Some(before) = last.filter(|_| number % SESSION_TURNS != 0) {
             batch.link(Link { from: id, kind: LinkKind::Follows, to: before });
         }

@@ -109,7 +109,8 @@ fn setting(context: &CallingContext, now: Option<Timestamp>) -> Vec<(String, Val
         .filter_map(|(name, text)| Some((name.to_owned(), Value::new_string(text.clone()?))))
         .collect();
     // Cedar writes years with four digits; what lies beyond is taken as the last minute that can be written.
-    let written = |now: Timestamp| now.max(Timestamp::from_millis(EARLIEST)).min(Timestamp::from_millis(LATEST)).to_string();
+    let written =
+        |now: Timestamp| now.max(Timestamp::from_millis(EARLIEST)).min(Timestamp::from_millis(LATEST)).to_string();
     pairs.extend(now.map(|now| ("now".to_owned(), Value::new_datetime(written(now)))));
     pairs
 }

@@ -65,10 +65,7 @@ impl Decisions {
         let place = FxBuildHasher.hash_one((principal, operation, class));
         let Some(part) = self.parts.get((place >> 32) as usize % PARTS) else { return decide() };
         let asked = |kept: &Kept| {
-            kept.minute == minute
-                && kept.operation == operation
-                && kept.principal == *principal
-                && kept.class == *class
+            kept.minute == minute && kept.operation == operation && kept.principal == *principal && kept.class == *class
         };
         let is_old = {
             let part = part.read();

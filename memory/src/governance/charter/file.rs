@@ -120,9 +120,8 @@ impl FilePolicies {
         let Some(text) = self.text else { return Policies { base: self.base, ..Policies::default() } };
         let written = charter.get(text.span()).unwrap_or_default();
         // Only where the text stands in the charter as it is, without escapes, are its lines lines of the charter.
-        let line_before = written
-            .find(text.get_ref().as_str())
-            .map(|offset| line_of(charter, text.span().start + offset) - 1);
+        let line_before =
+            written.find(text.get_ref().as_str()).map(|offset| line_of(charter, text.span().start + offset) - 1);
         Policies { base: self.base, text: text.into_inner(), line_before }
     }
 }
@@ -242,7 +241,8 @@ impl<'de, T: Entry + Deserialize<'de>> Visitor<'de> for Reading<T> {
             if roll.entries.insert(id, entry).is_some() {
                 return Err(refused(Error::invalid("it is named twice; a name without a class is a user's")));
             }
-            Limits::check("the charter", roll.entries.len(), MEMBERS, "names in one table").map_err(A::Error::custom)?;
+            Limits::check("the charter", roll.entries.len(), MEMBERS, "names in one table")
+                .map_err(A::Error::custom)?;
         }
         Ok(roll)
     }

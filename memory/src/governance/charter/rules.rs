@@ -18,12 +18,13 @@ pub struct Rules {
 
 impl Rules {
     pub(super) fn of(charter: Charter) -> Result<Self> {
-        let policies = cedar::Policies::compile(charter.base() == Base::Layers, charter.policies(), |line| {
-            match charter.policies.line_before {
-                Some(before) => format!("line {}", before + line),
-                None => format!("line {line} of the policies"),
-            }
-        })?;
+        let policies =
+            cedar::Policies::compile(charter.base() == Base::Layers, charter.policies(), |line| {
+                match charter.policies.line_before {
+                    Some(before) => format!("line {}", before + line),
+                    None => format!("line {line} of the policies"),
+                }
+            })?;
         Ok(Self { charter, policies, decisions: Decisions::new(DECISION_BYTES) })
     }
 

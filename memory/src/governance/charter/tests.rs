@@ -85,7 +85,8 @@ fn reading_is_full_when_it_may_be_read_and_read_in_full() {
     let read = "permit (principal, action == Action::\"Read\", resource);";
     let in_full = "permit (principal, action == Action::\"ReadInFull\", resource);";
     let both = format!("{read}{in_full}");
-    let forbid = |action: &str| format!("{both}@id(\"no\") forbid (principal, action == Action::\"{action}\", resource);");
+    let forbid =
+        |action: &str| format!("{both}@id(\"no\") forbid (principal, action == Action::\"{action}\", resource);");
     let plain = class("ada", "private");
     let sensitive = AccessClass { sensitive: true, ..plain.clone() };
     let concealed = AccessClass { concealed: true, ..sensitive.clone() };
@@ -108,7 +109,10 @@ fn reading_is_full_when_it_may_be_read_and_read_in_full() {
 #[test]
 fn policies_see_who_asks_in_which_setting_for_what() {
     let grants = vec![
-        Grant { to: Grantee::Principal("user:bo".parse().unwrap()), rights: Rights { write: true, ..Rights::default() } },
+        Grant {
+            to: Grantee::Principal("user:bo".parse().unwrap()),
+            rights: Rights { write: true, ..Rights::default() },
+        },
         Grant { to: Grantee::Group(group("bar")), rights: Rights { share: true, ..Rights::default() } },
     ];
     let theirs = AccessClass { grants, sensitive: true, ..class("ada", "shared:kitchen") };
@@ -246,7 +250,11 @@ fn a_policy_that_fails_denies() {
         (format!("@id(\"night\") forbid (principal, action, resource) when {{ {fails} }};"), Write, "`night`"),
         (format!("permit (principal, action, resource) when {{ {fails} }};"), Erase, "`policy 1`"),
         (format!("forbid (principal, action == Action::\"Read\", resource) when {{ {fails} }};"), Read, "`policy 1`"),
-        (format!("forbid (principal, action == Action::\"ReadInFull\", resource) when {{ {fails} }};"), Read, "`policy 1`"),
+        (
+            format!("forbid (principal, action == Action::\"ReadInFull\", resource) when {{ {fails} }};"),
+            Read,
+            "`policy 1`",
+        ),
         (
             "permit (principal, action, resource) when { context.now.offset(duration(\"9223372036854775807ms\"))
              > context.now };"
@@ -272,8 +280,14 @@ fn a_policy_that_cannot_hold_is_refused_with_its_place() {
     };
     for (text, expect) in [
         (one("permit (principal, action resource);"), "line 5: the policy that begins here cannot be read: unexpected"),
-        (one("permit (principal, action, resource);\n\nnothing;"), "line 7: the policy that begins here cannot be read"),
-        (one("permit (principal, action, resource)"), "line 5: the policy that begins here cannot be read: unexpected end"),
+        (
+            one("permit (principal, action, resource);\n\nnothing;"),
+            "line 7: the policy that begins here cannot be read",
+        ),
+        (
+            one("permit (principal, action, resource)"),
+            "line 5: the policy that begins here cannot be read: unexpected end",
+        ),
         (one("permit (principal == ?principal, action, resource);"), "template"),
         (when("resource.layr == 1"), "attribute `layr`"),
         (when("context.purpose == \"x\""), "`purpose`"),
@@ -483,21 +497,21 @@ fn classes() -> impl Strategy<Value = AccessClass> {
 fn the_layers_in_cedar_are_the_layers() {
     let rules = rules("");
     proptest!(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() },
-        |(principal in principals(), class in classes(), millis in any::<i64>())| {
-            let at = Timestamp::from_millis(millis);
-            for operation in OPERATIONS {
-                let (ours, theirs) = (
-                    rules.decide(&principal, operation, &class, at),
-                    LayerPolicy.decide(&principal, operation, &class, at),
-                );
-                prop_assert_eq!(ours.access, theirs.access, "{:?}", operation);
-                if ours.allowed() {
-                    prop_assert_eq!(ours.rule, theirs.rule, "{:?}", operation);
-                }
-                // From the cache it is the same.
-                prop_assert_eq!(rules.decide(&principal, operation, &class, at).access, theirs.access);
+    |(principal in principals(), class in classes(), millis in any::<i64>())| {
+        let at = Timestamp::from_millis(millis);
+        for operation in OPERATIONS {
+            let (ours, theirs) = (
+                rules.decide(&principal, operation, &class, at),
+                LayerPolicy.decide(&principal, operation, &class, at),
+            );
+            prop_assert_eq!(ours.access, theirs.access, "{:?}", operation);
+            if ours.allowed() {
+                prop_assert_eq!(ours.rule, theirs.rule, "{:?}", operation);
             }
-            let governing = (rules.decide_governing(&principal, at), LayerPolicy.decide_governing(&principal, at));
-            prop_assert_eq!(governing.0.access, governing.1.access);
-        });
+            // From the cache it is the same.
+            prop_assert_eq!(rules.decide(&principal, operation, &class, at).access, theirs.access);
+        }
+        let governing = (rules.decide_governing(&principal, at), LayerPolicy.decide_governing(&principal, at));
+        prop_assert_eq!(governing.0.access, governing.1.access);
+    });
 }
