@@ -20,15 +20,21 @@ pub(super) fn parse(bytes: &[u8], limits: &ForeignLimits) -> Result<Value> {
     Limits::check("the file", values - newlines, limits.values, "JSON values")?;
     let whole = serde_json::from_str(text);
     match whole {
-        Ok(value) => Ok(value),
+        Ok(value) => Ok(sorted(value)),
         // More than one value: one in a line.
         Err(error) if text.lines().next().is_some_and(|line| serde_json::from_str::<Value>(line).is_ok()) => {
             let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
             let values = lines.map(|(at, line)| serde_json::from_str(line).map_err(|error| not_json(at, &error)));
-            values.collect::<Result<Vec<Value>>>().map(Value::Array).map_err(|lines| lines.with_source(error))
+            values.collect::<Result<Vec<Value>>>().map(Value::Array).map(sorted).map_err(|lines| lines.with_source(error))
         }
         Err(error) => Err(not_json(0, &error)),
     }
+}
+
+/// Puts the keys of all objects in order, so that what is made of them does not depend on how a file lists them.
+pub(super) fn sorted(mut value: Value) -> Value {
+    value.sort_all_objects();
+    value
 }
 
 fn not_json(line: usize, error: &serde_json::Error) -> Error {

@@ -8,7 +8,12 @@ use crate::error::{Error, Result};
 /// Parses one JSON value; `line` is the line of the file at which the text begins.
 pub(super) fn parse(text: &str, line: usize, limits: &SourceLimits) -> Result<Value> {
     check_extent(text, line, limits)?;
-    serde_json::from_str(text).map_err(|error| {
+    let parsed = serde_json::from_str::<Value>(text).map(|mut value| {
+        // What is made of an object does not depend on how its file lists the keys.
+        value.sort_all_objects();
+        value
+    });
+    parsed.map_err(|error| {
         let message = error.to_string();
         let cause = message.rsplit_once(" at line ").map_or(message.as_str(), |(cause, _)| cause);
         let (line, column) = (line + error.line().saturating_sub(1), error.column());
