@@ -235,7 +235,7 @@ impl Writer {
     /// Writes one group and answers each of its callers. Returns false when the projection could not follow.
     fn write(&self, target: &Target<'_>, group: Vec<Waiting>) -> bool {
         let mut ledger = self.ledger.lock();
-        let accepted = validate(target, answer_again(target, &ledger, group));
+        let Validated { accepted, refused } = validate(target, answer_again(target, &ledger, group));
         let (mut news, mut indexed, mut callers) = (Vec::new(), Vec::new(), Vec::new());
         let mut first_event = ledger.head().events;
         let mut forgotten = None;
@@ -261,7 +261,8 @@ impl Writer {
                             forgotten = Some(Forgotten { keys, subject: *subject, through: first_event });
                         }
                         Err(error) => {
-                            answer_all(&callers, &error);
+                            let callers = callers.iter().map(|(answer, _)| answer);
+                            answer_all(callers.chain(refused.iter().map(|(answer, _)| answer)), &error);
                             return true;
                         }
                     }
@@ -278,11 +279,16 @@ impl Writer {
             (Ok(applied), _) => applied,
             (Err(error), _) => Err(error),
         };
-        for (answer, committed) in callers {
-            *answer.lock() = Some(match &outcome {
-                Ok(()) => Ok(committed),
-                Err(error) => Err(Error::new(error.kind(), error.to_string())),
-            });
+        match outcome {
+            Ok(()) => {
+                callers.into_iter().for_each(|(answer, committed)| *answer.lock() = Some(Ok(committed)));
+                refused.into_iter().for_each(|(answer, error)| *answer.lock() = Some(Err(error)));
+            }
+            // What was refused may have been refused for what was not written now.
+            Err(error) => {
+                let callers = callers.iter().map(|(answer, _)| answer);
+                answer_all(callers.chain(refused.iter().map(|(answer, _)| answer)), &error);
+            }
         }
         followed
     }
@@ -293,8 +299,8 @@ impl Writer {
     }
 }
 
-fn answer_all(callers: &[(Answer, Committed)], error: &Error) {
-    for (answer, _) in callers {
+fn answer_all<'a>(answers: impl Iterator<Item = &'a Answer>, error: &Error) {
+    for answer in answers {
         *answer.lock() = Some(Err(Error::new(error.kind(), error.to_string())));
     }
 }
@@ -370,12 +376,19 @@ fn stored_in(ledger: &LedgerReader, events: Range<u64>) -> Result<Vec<VersionRef
     Ok(stored)
 }
 
-/// Returns the batches that may be written, without the changes that change nothing, and answers the others.
-fn validate(target: &Target<'_>, group: Vec<Waiting>) -> Vec<Waiting> {
+/// What is to become of a group.
+struct Validated {
+    /// The batches that may be written, without the changes that change nothing.
+    accepted: Vec<Waiting>,
+    /// Those that may not, beside what is written before them, and why. They are told when that is durable.
+    refused: Vec<(Answer, Error)>,
+}
+
+fn validate(target: &Target<'_>, group: Vec<Waiting>) -> Validated {
     let present = target.present.read();
     let ruling = target.ruling();
     let mut stage = Stage::new(&present, &ruling, target.limits(), target.ring);
-    let mut accepted = Vec::with_capacity(group.len());
+    let (mut accepted, mut refused) = (Vec::with_capacity(group.len()), Vec::new());
     for mut waiting in group {
         let mut failure = stage.require_expected(&waiting.principal, &waiting.expected).err();
         waiting.changes.iter_mut().for_each(|prepared| complete_erasure(&present, target.ring, &mut prepared.change));
@@ -393,11 +406,11 @@ fn validate(target: &Target<'_>, group: Vec<Waiting>) -> Vec<Waiting> {
             }
             Some(error) => {
                 stage.refuse();
-                *waiting.answer.lock() = Some(Err(error));
+                refused.push((waiting.answer, error));
             }
         }
     }
-    accepted
+    Validated { accepted, refused }
 }
 
 fn sets_charter(change: &Change) -> bool {

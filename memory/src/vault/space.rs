@@ -305,9 +305,10 @@ impl Space {
         self.shared.writer.is_none()
     }
 
-    /// Returns whether it stopped taking changes, because its projection could not follow its ledger. Opening it again helps.
+    /// Returns whether it stopped working, because its projection could not follow its ledger, or because the disk has
+    /// failed below its ledger. Opening it again helps.
     pub fn has_stopped(&self) -> bool {
-        self.shared.writer.as_ref().is_some_and(Writer::has_failed)
+        self.shared.writer.as_ref().is_some_and(Writer::has_failed) || self.shared.readers.has_failed()
     }
 
     /// Returns whether its memories are encrypted at rest.

@@ -4,14 +4,16 @@
 //! be left after a power cut: what was flushed, and of the rest each change whole, in part, or not at all.
 #![allow(dead_code)]
 
+#[path = "seeded.rs"]
+mod seeded;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use memos_memory::disk::{Disk, DiskFile, MemoryDisk};
-
-use super::space::Random;
+use seeded::Random;
 
 /// What a disk writes whole or not at all, even when its power goes.
 const SECTOR: usize = 512;
@@ -82,7 +84,6 @@ enum Record {
     Removed(PathBuf),
     Wrote(Number, u64, Vec<u8>),
     Length(Number, u64),
-    Synced(Number),
     SyncedFolder(PathBuf),
 }
 
@@ -93,7 +94,39 @@ struct State {
     struck: usize,
     names: BTreeMap<PathBuf, Number>,
     files: usize,
+    /// What is sure of each file: what was written before its last flush.
+    sure: HashMap<Number, Vec<u8>>,
+    /// All that happened to names, and what was written since the last flush of its file.
     records: Vec<Record>,
+}
+
+impl State {
+    fn strike(&mut self, act: Act) -> Option<Fault> {
+        let plan = self.plan.filter(|plan| plan.fault.strikes(act))?;
+        let now = self.met;
+        self.met += 1;
+        if now == plan.at || (plan.lasting && now > plan.at) {
+            self.struck += 1;
+            return Some(plan.fault);
+        }
+        None
+    }
+
+    /// Makes sure of what was written to a file.
+    fn flush(&mut self, number: Number) {
+        let (file, records) = (self.sure.entry(number).or_default(), &mut self.records);
+        records.retain(|record| match record {
+            Record::Wrote(of, offset, bytes) if *of == number => {
+                put(file, *offset, bytes);
+                false
+            }
+            Record::Length(of, len) if *of == number => {
+                file.resize(*len as usize, 0);
+                false
+            }
+            _ => true,
+        });
+    }
 }
 
 /// A disk over one in memory. A clone is the same disk.
@@ -107,6 +140,34 @@ impl FaultyDisk {
     /// Makes an empty disk that fails as planned.
     pub(crate) fn new(plan: Option<Plan>) -> Self {
         Self { seen: MemoryDisk::default(), state: Arc::new(Mutex::new(State { plan, ..State::default() })) }
+    }
+
+    /// Makes a disk that fails as planned over the files of another one, all of which are sure.
+    pub(crate) fn over(disk: MemoryDisk, plan: Option<Plan>) -> Self {
+        let mut state = State { plan, ..State::default() };
+        let mut folders = vec![PathBuf::from("/")];
+        while let Some(folder) = folders.pop() {
+            for path in disk.list(&folder).unwrap_or_default().into_iter().map(|name| folder.join(name)) {
+                if disk.is_folder(&path) {
+                    state.records.push(Record::Folder(path.clone()));
+                    folders.push(path);
+                } else {
+                    let number = state.files;
+                    state.files += 1;
+                    state.sure.insert(number, disk.read(&path).unwrap());
+                    state.records.push(Record::Named(path.clone(), number));
+                    state.names.insert(path, number);
+                }
+            }
+            state.records.push(Record::SyncedFolder(folder));
+        }
+        Self { seen: disk, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Fails as planned from now on.
+    pub(crate) fn plan(&self, plan: Plan) {
+        let mut state = self.state();
+        (state.plan, state.met) = (Some(plan), 0);
     }
 
     /// Ends the faults, and returns how often the disk failed.
@@ -123,7 +184,8 @@ impl FaultyDisk {
 
     /// Returns another disk with what may be left after a power cut now.
     pub(crate) fn power_cut(&self, seed: u64) -> MemoryDisk {
-        Cut { random: Random::new(seed), names: BTreeMap::new(), files: HashMap::new() }.run(&self.state().records)
+        let state = self.state();
+        Cut { random: Random::new(seed), names: BTreeMap::new(), files: state.sure.clone() }.run(&state.records)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -131,15 +193,7 @@ impl FaultyDisk {
     }
 
     fn strike(&self, act: Act) -> Option<Fault> {
-        let mut state = self.state();
-        let plan = state.plan.filter(|plan| plan.fault.strikes(act))?;
-        let now = state.met;
-        state.met += 1;
-        if now == plan.at || (plan.lasting && now > plan.at) {
-            state.struck += 1;
-            return Some(plan.fault);
-        }
-        None
+        self.state().strike(act)
     }
 
     fn passes(&self, act: Act) -> io::Result<()> {
@@ -148,6 +202,17 @@ impl FaultyDisk {
 
     fn note(&self, record: Record) {
         self.state().records.push(record);
+    }
+
+    /// Flushes in one step, so that a power cut in another thread comes before it or behind it.
+    fn sync(&self, flush: impl FnOnce(&mut State)) -> io::Result<()> {
+        let mut state = self.state();
+        match state.strike(Act::Sync) {
+            None => flush(&mut state),
+            Some(Fault::LostSync) => {}
+            Some(fault) => return Err(fault.error()),
+        }
+        Ok(())
     }
 
     fn opened(&self, path: &Path, inner: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
@@ -238,11 +303,7 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        match self.strike(Act::Sync) {
-            None => self.note(Record::SyncedFolder(path.to_owned())),
-            Some(Fault::LostSync) => {}
-            Some(fault) => return Err(fault.error()),
-        }
+        self.sync(|state| state.records.push(Record::SyncedFolder(path.to_owned())))?;
         self.seen.sync_folder(path)
     }
 }
@@ -299,12 +360,7 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        match self.disk.strike(Act::Sync) {
-            None => self.disk.note(Record::Synced(self.number)),
-            Some(Fault::LostSync) => {}
-            Some(fault) => return Err(fault.error()),
-        }
-        Ok(())
+        self.disk.sync(|state| state.flush(self.number))
     }
 }
 
@@ -331,13 +387,11 @@ struct Cut {
 
 impl Cut {
     fn run(mut self, records: &[Record]) -> MemoryDisk {
-        // The place of the last flush of each file and folder.
-        let (mut synced, mut synced_folders) = (HashMap::new(), HashMap::new());
+        // The place of the last flush of each folder.
+        let mut synced_folders = HashMap::new();
         for (at, record) in records.iter().enumerate() {
-            match record {
-                Record::Synced(number) => _ = synced.insert(*number, at),
-                Record::SyncedFolder(folder) => _ = synced_folders.insert(folder.clone(), at),
-                _ => {}
+            if let Record::SyncedFolder(folder) = record {
+                synced_folders.insert(folder.clone(), at);
             }
         }
         for (at, record) in records.iter().enumerate() {
@@ -345,10 +399,8 @@ impl Cut {
             let sure = match record {
                 Record::Folder(path) | Record::Named(path, _) | Record::Removed(path) => sure_name(path),
                 Record::Renamed(_, to, _) => sure_name(to),
-                Record::Wrote(number, ..) | Record::Length(number, _) => {
-                    synced.get(number).is_some_and(|flush| *flush > at)
-                }
-                Record::Synced(_) | Record::SyncedFolder(_) => continue,
+                Record::Wrote(..) | Record::Length(..) => false,
+                Record::SyncedFolder(_) => continue,
             };
             self.keep(record, sure);
         }
@@ -390,13 +442,17 @@ impl Cut {
                     if torn && self.random.chance(1, 2) {
                         continue;
                     }
-                    let file = self.files.entry(*number).or_default();
-                    let (from, until) = (from as usize, from as usize + part.len());
-                    file.resize(file.len().max(until), 0);
-                    file[from..until].copy_from_slice(part);
+                    put(self.files.entry(*number).or_default(), from, part);
                 }
             }
-            Record::Synced(_) | Record::SyncedFolder(_) => {}
+            Record::SyncedFolder(_) => {}
         }
     }
+}
+
+/// Writes into a file, which grows where it must.
+fn put(file: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
+    let (from, until) = (offset as usize, offset as usize + bytes.len());
+    file.resize(file.len().max(until), 0);
+    file[from..until].copy_from_slice(bytes);
 }

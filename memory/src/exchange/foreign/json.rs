@@ -25,7 +25,11 @@ pub(super) fn parse(bytes: &[u8], limits: &ForeignLimits) -> Result<Value> {
         Err(error) if text.lines().next().is_some_and(|line| serde_json::from_str::<Value>(line).is_ok()) => {
             let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
             let values = lines.map(|(at, line)| serde_json::from_str(line).map_err(|error| not_json(at, &error)));
-            values.collect::<Result<Vec<Value>>>().map(Value::Array).map(sorted).map_err(|lines| lines.with_source(error))
+            values
+                .collect::<Result<Vec<Value>>>()
+                .map(Value::Array)
+                .map(sorted)
+                .map_err(|lines| lines.with_source(error))
         }
         Err(error) => Err(not_json(0, &error)),
     }

@@ -1,6 +1,8 @@
 //! What the store keeps its pages in: a file of whichever disk.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use redb::StorageBackend;
@@ -12,16 +14,27 @@ use crate::disk::DiskFile;
 pub(super) struct StoreFile {
     /// None once it is closed: readers may outlive the store, and must not keep its file from others.
     open: RwLock<Option<Box<dyn DiskFile>>>,
+    /// Set when the disk has failed. The store trusts its file no more then, until it is opened again.
+    failed: Arc<AtomicBool>,
 }
 
 impl StoreFile {
     pub(super) fn new(file: Box<dyn DiskFile>) -> Self {
-        Self { open: RwLock::new(Some(file)) }
+        Self { open: RwLock::new(Some(file)), failed: Arc::default() }
+    }
+
+    /// Returns where it stands that the disk has failed.
+    pub(super) fn failed(&self) -> Arc<AtomicBool> {
+        self.failed.clone()
     }
 
     fn with<T>(&self, work: impl FnOnce(&dyn DiskFile) -> io::Result<T>) -> io::Result<T> {
         let open = self.open.read();
-        work(open.as_deref().ok_or_else(|| io::Error::other("the store is closed"))?)
+        let done = work(open.as_deref().ok_or_else(|| io::Error::other("the store is closed"))?);
+        if done.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+        done
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, ReadableTable};
@@ -31,11 +32,22 @@ const OPEN_RETRY: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Store {
     database: Option<Database>,
+    /// Whether the disk has failed below it.
+    failed: Arc<AtomicBool>,
 }
 
 impl Store {
-    fn of(database: Database) -> Self {
-        Self { database: Some(database) }
+    /// Opens the store in a file.
+    fn over(file: Box<dyn DiskFile>, builder: &redb::Builder, path: &Path) -> Result<Self> {
+        let file = StoreFile::new(file);
+        let failed = file.failed();
+        let database = guarded(|| builder.create_with_backend(file).map_err(|e| open_error(path, e)))?;
+        Ok(Self { database: Some(database), failed })
+    }
+
+    /// Returns whether the disk has failed below it, after which it reads and writes nothing more.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     pub(super) fn read(&self) -> Result<redb::ReadTransaction> {
@@ -87,20 +99,20 @@ pub(super) fn open_store(disk: &Arc<dyn Disk>, begin: &Begin<'_>, limits: &Limit
     if !disk.exists(&file) {
         begin_store(disk, begin, &file, limits)?;
     }
-    let store = Store::of(guarded(|| open_file(&**disk, &file, limits))?);
+    let store = guarded(|| open_file(&**disk, &file, limits))?;
     let (head, sealed, fork) = guarded(|| prepare(&store, begin)).map_err(|e| e.at(file.display()))?;
     Ok(Opened { store, head, sealed, fork })
 }
 
 /// Opens the store's file.
-fn open_file(disk: &dyn Disk, file: &Path, limits: &Limits) -> Result<Database> {
+fn open_file(disk: &dyn Disk, file: &Path, limits: &Limits) -> Result<Store> {
     let opened = hold(disk, file, false, limits)?;
     if opened.is_empty().map_err(|e| disk_error(file, e))? {
         return Err(Error::corrupt(format!("`{}` is empty; bring the ledger back", file.display())));
     }
     let mut builder = redb::Builder::new();
     builder.set_cache_size(limits.cache_bytes);
-    builder.create_with_backend(StoreFile::new(opened)).map_err(|e| open_error(file, e))
+    Store::over(opened, &builder, file)
 }
 
 /// Opens a file and holds it. Programs that share a space hold its files for a moment each, so one that is held is waited for.
@@ -138,10 +150,7 @@ fn begin_store(disk: &Arc<dyn Disk>, begin: &Begin<'_>, file: &Path, limits: &Li
         disk.remove(&partial).map_err(failed)?;
     }
     let made = disk.open(&partial, true).map_err(failed)?;
-    let database = guarded(|| {
-        redb::Builder::new().create_with_backend(StoreFile::new(made)).map_err(|e| open_error(&partial, e))
-    })?;
-    let store = Store::of(database);
+    let store = Store::over(made, &redb::Builder::new(), &partial)?;
     guarded(|| prepare(&store, begin))?;
     // Closed before it gets its name.
     drop(store);

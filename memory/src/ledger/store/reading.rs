@@ -41,6 +41,11 @@ pub struct LedgerReaders {
 }
 
 impl LedgerReaders {
+    /// Returns whether the disk has failed below the ledger, so that nothing is read and written until it is opened again.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.store.has_failed()
+    }
+
     /// Returns a reader of the ledger as it is now; what is appended later is not in it.
     ///
     /// # Errors
