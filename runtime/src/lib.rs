@@ -28,6 +28,7 @@ mod governance;
 mod kernel;
 mod limits;
 mod vault;
+mod watched;
 mod workers;
 
 pub use actor::measure;

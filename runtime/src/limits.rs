@@ -22,11 +22,12 @@ pub struct RuntimeLimits {
     pub idempotency_keys: usize,
     /// Bytes of an idempotency key.
     pub key_bytes: usize,
-    /// Threads that read.
+    /// Threads that read. With none, each read is a task of the runtime and holds up what else runs there: for
+    /// simulations and for programs of one thread.
     pub reader_threads: usize,
     /// Reads that wait for a thread.
     pub reader_queue: usize,
-    /// Threads that write, open and close.
+    /// Threads that write, open and close; with none, as for `reader_threads`.
     pub writer_threads: usize,
     /// Writes, openings and closings that wait for a thread.
     pub writer_queue: usize,

@@ -107,6 +107,16 @@ impl SpaceHandle {
         self.room.is_open()
     }
 
+    /// Comes in, and waits until the deadline for the space to be opened.
+    async fn enter(&self, deadline: Option<Instant>) -> Result<(Visit, Arc<Loaded>)> {
+        let visit = self.room.visit();
+        let Some(deadline) = deadline else { return visit.await };
+        timeout_at(deadline, visit).await.unwrap_or_else(|_| {
+            let late = format!("the deadline passed while space `{}` was being opened", self.name());
+            Err(Error::new(ErrorKind::Deadline, late + "; give it more time"))
+        })
+    }
+
     /// Makes the space's writer fail, as a broken invariant of its own would, so that it is begun again: for tests and
     /// measures of what stands on it.
     ///
@@ -114,7 +124,10 @@ impl SpaceHandle {
     /// `Unavailable` when the kernel is shut down.
     pub async fn fail_writer(&self, principal: Principal, why: impl Into<String>) -> Result<()> {
         let (_visit, loaded) = self.room.visit().await?;
-        loaded.writer.send(Call::new(Arc::new(principal)), WriterCommand::Fail { why: why.into() }).await
+        let writer = loaded.writer.clone();
+        // While a writer is begun again the space is closed and opened, for which all must let go of it.
+        drop(loaded);
+        writer.send(Call::new(Arc::new(principal)), WriterCommand::Fail { why: why.into() }).await
     }
 }
 
@@ -187,12 +200,7 @@ impl Session {
     /// Comes into the space, which may have to be opened first.
     async fn enter(&self, deadline: Option<Instant>) -> Result<(Visit, Arc<Loaded>)> {
         self.check_principal()?;
-        let visit = self.space.room.visit();
-        let Some(deadline) = deadline else { return visit.await };
-        timeout_at(deadline, visit).await.unwrap_or_else(|_| {
-            let late = format!("the deadline passed while space `{}` was being opened", self.space.name());
-            Err(Error::new(ErrorKind::Deadline, late + "; give it more time"))
-        })
+        self.space.enter(deadline).await
     }
 
     /// Stores one new cube and returns its id. It is durable then.
@@ -277,9 +285,11 @@ impl Session {
                 "the recall names {named} spaces, and at most {most} are open at a time"
             )));
         }
+        let deadline = self.call().deadline;
         let mut visits = Vec::with_capacity(others.len());
         for other in others {
-            visits.push(other.room.visit().await?);
+            // What is open here is held while the next is opened. Two who wait for each other's wait no longer than this.
+            visits.push(other.enter(deadline).await?);
         }
         self.work(move |space, principal| {
             let mut spaces = vec![space];
@@ -324,6 +334,10 @@ impl Session {
             }
             let done = work(space, &call.principal);
             room.noted(&loaded, &call);
+            if done.is_err() && space.has_stopped() {
+                // Its writer finds so too, when it writes next, and may have nothing to write.
+                let _ = loaded.writer.try_send(Call::new(call.principal), WriterCommand::Look);
+            }
             loaded.touch();
             drop(visit);
             done

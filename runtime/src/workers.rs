@@ -1,12 +1,16 @@
 //! Threads for work that blocks or is heavy, behind a queue with a bound. Actors and callers wait for them without a
 //! thread of their own.
+//!
+//! Without threads the work is done in tasks of the runtime, one for each piece, in the order in which it came. On a runtime
+//! of one thread nothing happens at the same time then, and a run can be repeated.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use memos_memory::error::{Error, ErrorKind, Result};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout_at};
 
@@ -26,21 +30,33 @@ struct Shared {
     places: Semaphore,
 }
 
+/// Who does the work.
+enum Hands {
+    Threads,
+    /// Tasks of this runtime. Each holds the sender while there is work to come; none when it is closed.
+    Tasks(Handle, Mutex<Option<mpsc::Sender<()>>>),
+}
+
 /// A few threads and the queue before them.
 pub(crate) struct Workers {
     shared: Arc<Shared>,
-    /// Ends when the last thread has ended.
+    hands: Hands,
+    /// Ends when the last thread or task has ended.
     ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
 
 impl Workers {
-    /// Begins so many threads with so many places before them.
+    /// Begins so many threads with so many places before them; with none, the work is done by tasks of this runtime.
     pub(crate) fn begin(name: &str, threads: usize, places: usize) -> Result<Arc<Self>> {
         let places = Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS));
         let shared = Arc::new(Shared { queue: Mutex::default(), news: Condvar::new(), places });
         let (alive, ended) = mpsc::channel(1);
-        let workers = Arc::new(Self { shared: shared.clone(), ended: tokio::sync::Mutex::new(ended) });
-        for number in 0..threads.max(1) {
+        let hands = match threads {
+            0 => Hands::Tasks(Handle::current(), Mutex::new(Some(alive.clone()))),
+            _ => Hands::Threads,
+        };
+        let workers = Arc::new(Self { shared: shared.clone(), hands, ended: tokio::sync::Mutex::new(ended) });
+        for number in 0..threads {
             let (shared, alive) = (shared.clone(), alive.clone());
             let work = move || {
                 shared.work();
@@ -79,12 +95,12 @@ impl Workers {
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<()> {
         let shared = self.shared.clone();
-        let mut queue = self.shared.queue.lock();
+        let queue = self.shared.queue.lock();
         if queue.closed {
             return Err(closed());
         }
         place.forget();
-        queue.jobs.push_back(Box::new(move || {
+        let job = Box::new(move || {
             shared.places.add_permits(1);
             if !reply.is_awaited() {
                 return;
@@ -93,23 +109,40 @@ impl Workers {
                 return reply.send(Err(late()));
             }
             reply.send(work());
-        }));
-        drop(queue);
-        self.shared.news.notify_one();
+        });
+        self.hand_over(queue, job);
         Ok(())
+    }
+
+    /// Gives work to a thread or a task. The queue is open.
+    fn hand_over(&self, mut queue: MutexGuard<'_, Queue>, job: Job) {
+        match &self.hands {
+            Hands::Threads => {
+                queue.jobs.push_back(job);
+                drop(queue);
+                self.shared.news.notify_one();
+            }
+            Hands::Tasks(runtime, alive) => {
+                let alive = alive.lock().clone();
+                drop(queue);
+                // The work goes with the task, so that a runtime that is dropped drops it too.
+                runtime.spawn(async move {
+                    attempt(job);
+                    drop(alive);
+                });
+            }
+        }
     }
 
     /// Does work for which nobody waits and which must be done, such as closing a file. It takes no place: there is at
     /// most as much of it as there are open spaces.
     pub(crate) fn must(&self, work: impl FnOnce() + Send + 'static) {
-        let mut queue = self.shared.queue.lock();
+        let queue = self.shared.queue.lock();
         if queue.closed {
             drop(queue);
             return work();
         }
-        queue.jobs.push_back(Box::new(work));
-        drop(queue);
-        self.shared.news.notify_one();
+        self.hand_over(queue, Box::new(work));
     }
 
     /// Takes no more work. What waits is done.
@@ -117,9 +150,12 @@ impl Workers {
         self.shared.places.close();
         self.shared.queue.lock().closed = true;
         self.shared.news.notify_all();
+        if let Hands::Tasks(_, alive) = &self.hands {
+            alive.lock().take();
+        }
     }
 
-    /// Waits until all work is done and the threads have ended. They must be closed.
+    /// Waits until all work is done and the threads or tasks have ended. They must be closed.
     pub(crate) async fn ended(&self) {
         while self.ended.lock().await.recv().await.is_some() {}
     }
@@ -145,10 +181,14 @@ impl Shared {
                 self.news.wait(&mut queue);
             };
             drop(queue);
-            // Whoever waits for it learns of a panic from the dropped reply.
-            let _ = catch_unwind(AssertUnwindSafe(job));
+            attempt(job);
         }
     }
+}
+
+fn attempt(job: Job) {
+    // Whoever waits for it learns of a panic from the dropped reply.
+    let _ = catch_unwind(AssertUnwindSafe(job));
 }
 
 fn closed() -> Error {
@@ -208,12 +248,29 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_takes_no_thread_with_it() {
-        let workers = Workers::begin("test", 1, 2).unwrap();
-        for _ in 0..3 {
-            let failed: Result<()> = workers.run(None, || panic!("a test's panic")).await;
-            assert_eq!(failed.unwrap_err().kind(), ErrorKind::Unavailable);
+        for threads in [0, 1] {
+            let workers = Workers::begin("test", threads, 2).unwrap();
+            for _ in 0..3 {
+                let failed: Result<()> = workers.run(None, || panic!("a test's panic")).await;
+                assert_eq!(failed.unwrap_err().kind(), ErrorKind::Unavailable);
+            }
+            assert_eq!(workers.run(None, || Ok(7)).await.unwrap(), 7);
         }
-        assert_eq!(workers.run(None, || Ok(7)).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn without_threads_the_work_is_done_here_and_in_order() {
+        let workers = Workers::begin("test", 0, 8).unwrap();
+        let (here, done) = (std::thread::current().id(), Arc::new(Mutex::new(Vec::new())));
+        for number in 0..8 {
+            let done = done.clone();
+            workers.must(move || done.lock().push((number, std::thread::current().id())));
+        }
+        assert!(done.lock().is_empty());
+        workers.close();
+        workers.ended().await;
+        assert_eq!(*done.lock(), (0..8).map(|number| (number, here)).collect::<Vec<_>>());
+        assert_eq!(workers.run(None, || Ok(())).await.unwrap_err().kind(), ErrorKind::Unavailable);
     }
 
     #[tokio::test]

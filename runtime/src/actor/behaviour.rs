@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use memos_memory::error::{Error, ErrorKind, Result};
 use ractor::ActorRef;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore};
 
 use super::envelope::Envelope;
 use super::shell::Mail;
@@ -87,8 +87,17 @@ pub struct Context<B: Behaviour> {
     pub(super) mailbox: Mailbox<B>,
     pub(super) generation: u64,
     pub(super) tasks: Arc<Semaphore>,
-    /// Dropped with the actor.
-    pub(super) alive: watch::Sender<()>,
+    pub(super) alive: Alive,
+}
+
+/// Tells the tasks of an actor, in the order in which they were begun, that it is gone.
+#[derive(Default)]
+pub(super) struct Alive(Arc<Notify>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
+    }
 }
 
 impl<B: Behaviour> Context<B> {
@@ -110,12 +119,14 @@ impl<B: Behaviour> Context<B> {
         let Ok(permit) = self.tasks.clone().try_acquire_owned() else {
             return Err(Error::new(ErrorKind::Busy, "the actor has as much under way as it may; try again soon"));
         };
-        let (mailbox, mut alive) = (self.mailbox.clone(), self.alive.subscribe());
+        let (mailbox, gone) = (self.mailbox.clone(), self.alive.0.clone().notified_owned());
         tokio::spawn(async move {
             let _permit = permit;
+            // In a fixed order, so that a run can be repeated.
             tokio::select! {
+                biased;
+                () = gone => {}
                 note = work => mailbox.tell(note),
-                _ = alive.changed() => {}
             }
         });
         Ok(())

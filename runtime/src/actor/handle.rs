@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use memos_memory::error::{Error, ErrorKind, Result};
 use ractor::ActorRef;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::behaviour::Behaviour;
 use super::envelope::{Call, Envelope, Places, Reply};
 use super::letters::{DeadLetters, Undelivered};
 use super::shell::Mail;
+use crate::watched::Watched;
 
 /// Whether an actor is there.
 pub(crate) enum Presence<B: Behaviour> {
@@ -28,7 +29,7 @@ pub(crate) struct Home<B: Behaviour> {
     places: Arc<Places>,
     most: u32,
     closed: AtomicBool,
-    presence: watch::Sender<Presence<B>>,
+    presence: Watched<Presence<B>>,
 }
 
 impl<B: Behaviour> Home<B> {
@@ -37,12 +38,7 @@ impl<B: Behaviour> Home<B> {
             .unwrap_or(u32::MAX)
             .clamp(1, u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX));
         let places = Arc::new(Places { actor, free: Semaphore::new(most as usize), letters });
-        Arc::new(Self {
-            places,
-            most,
-            closed: AtomicBool::new(false),
-            presence: watch::Sender::new(Presence::Starting),
-        })
+        Arc::new(Self { places, most, closed: AtomicBool::new(false), presence: Watched::new(Presence::Starting) })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -50,7 +46,7 @@ impl<B: Behaviour> Home<B> {
     }
 
     pub(crate) fn set(&self, presence: Presence<B>) {
-        self.presence.send_replace(presence);
+        self.presence.set(presence);
     }
 
     /// Takes no more messages.
@@ -171,7 +167,7 @@ impl<B: Behaviour> Handle<B> {
 
     /// Puts the envelope into the mailbox, or gives it back when the actor is being begun.
     fn post(&self, envelope: Envelope<B::Command>) -> Result<Option<Envelope<B::Command>>> {
-        match &*self.home.presence.borrow() {
+        match &*self.home.presence.look() {
             // Between its death and its next beginning an actor is still named here, and takes nothing.
             Presence::Up(actor) => match actor.send_message(Mail::Asked(envelope)) {
                 Ok(()) => Ok(None),
@@ -187,14 +183,13 @@ impl<B: Behaviour> Handle<B> {
     }
 
     async fn post_when_up(&self, mut envelope: Envelope<B::Command>) -> Result<()> {
-        let mut presence = self.home.presence.subscribe();
         loop {
-            presence.borrow_and_update();
+            let changed = self.home.presence.changed();
             match self.post(envelope)? {
                 None => return Ok(()),
                 Some(back) => envelope = back,
             }
-            presence.changed().await.map_err(|_| self.gone("it is gone"))?;
+            changed.await;
         }
     }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use memos_memory::error::{Error, Result};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
-use super::behaviour::{Behaviour, Context, Mailbox};
+use super::behaviour::{Alive, Behaviour, Context, Mailbox};
 use super::envelope::Envelope;
 use super::handle::{Handle, Home, Presence};
 
@@ -52,7 +52,7 @@ impl<B: Behaviour> Actor for Shell<B> {
     ) -> std::result::Result<Standing<B>, ActorProcessingErr> {
         let Beginning { spec, generation } = beginning;
         let tasks = Arc::new(Semaphore::new(spec.tasks.min(Semaphore::MAX_PERMITS)));
-        let mut context = Context { mailbox: Mailbox { myself }, generation, tasks, alive: watch::Sender::new(()) };
+        let mut context = Context { mailbox: Mailbox { myself }, generation, tasks, alive: Alive::default() };
         let mut behaviour = (spec.begin)(generation).await?;
         if let Some(first) = (spec.first_note)() {
             behaviour.note(&mut context, first)?;

@@ -9,7 +9,7 @@ use memos_memory::error::{Error, Result};
 use memos_memory::governance::Principal;
 use memos_memory::vault::Space;
 use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Changed;
@@ -19,6 +19,7 @@ use crate::actor::{Call, ChildSpec, Handle, Home, Subscription, Topic};
 use crate::governance::{GovernorCommand, Rates};
 use crate::kernel::Shared;
 use crate::limits::RuntimeLimits;
+use crate::watched::Watched;
 use crate::workers::Workers;
 
 /// A space that is open, with the way to its writer. When the last who uses it lets go, a writer thread closes it.
@@ -76,7 +77,7 @@ enum Door {
 pub(crate) struct Room {
     name: SpaceName,
     kernel: Arc<Shared>,
-    door: watch::Sender<Door>,
+    door: Watched<Door>,
     answers: Answers,
     changes: Topic<Changed>,
     rates: Rates,
@@ -93,7 +94,7 @@ impl Room {
         let limits = &kernel.limits;
         let answers = Answers::new(limits.idempotency_keys);
         let changes = Topic::new(limits.topic_backlog, limits.topic_subscribers);
-        let door = watch::Sender::new(Door::Shut);
+        let door = Watched::new(Door::Shut);
         let (shuttings, visitors, closing) = (AtomicU64::new(0), AtomicUsize::new(0), Mutex::default());
         let rates = Rates::new(limits.rated_principals);
         Arc::new(Self { name, kernel, door, answers, changes, rates, shuttings, visitors, closing })
@@ -142,24 +143,21 @@ impl Room {
 
     /// Returns whether the space is open or on the way.
     pub(crate) fn is_in_use(&self) -> bool {
-        !matches!(*self.door.borrow(), Door::Shut)
+        !matches!(*self.door.look(), Door::Shut)
     }
 
     /// Returns the space, opened if it is not. While the visit lasts it is not unloaded; it may be begun again, for which the space
     /// itself must be let go of.
     pub(crate) async fn visit(self: &Arc<Self>) -> Result<(Visit, Arc<Loaded>)> {
-        if let Door::Open(loaded) = &*self.door.borrow() {
-            return Ok((Visit::begin(self), loaded.clone()));
-        }
-        let mut door = self.door.subscribe();
         loop {
-            let is_shut = match &*door.borrow_and_update() {
+            let changed = self.door.changed();
+            let is_shut = match &*self.door.look() {
                 Door::Open(loaded) => return Ok((Visit::begin(self), loaded.clone())),
                 Door::Moving => false,
                 Door::Shut => true,
             };
             if !is_shut {
-                door.changed().await.map_err(|_| Error::unavailable("the kernel is shut down; open it again"))?;
+                changed.await;
             } else if self.kernel.claim(self, || self.unlock())? {
                 // Whoever opens it may give up waiting; others wait for it too.
                 let room = self.clone();
@@ -170,12 +168,12 @@ impl Room {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        matches!(*self.door.borrow(), Door::Open(_))
+        matches!(*self.door.look(), Door::Open(_))
     }
 
     /// Makes who comes wait, and returns whether it was shut before.
     fn unlock(&self) -> bool {
-        self.door.send_if_modified(|door| {
+        self.door.change(|door| {
             let was_shut = matches!(door, Door::Shut);
             if was_shut {
                 *door = Door::Moving;
@@ -229,7 +227,7 @@ impl Room {
 
     /// Moves the door, unless the room was shut since.
     fn turn(&self, shuttings: u64, to: Door) -> Result<()> {
-        let is_turned = self.door.send_if_modified(|door| {
+        let is_turned = self.door.change(|door| {
             let is_of_now = self.shuttings.load(Ordering::Acquire) == shuttings;
             if is_of_now {
                 *door = to;
@@ -266,7 +264,7 @@ impl Room {
     /// Lets go of the space when nobody is in it. Who comes now waits until its actor is gone, and opens it anew.
     pub(super) fn unload(&self) -> bool {
         // Who comes in does so under the same lock.
-        self.door.send_if_modified(|door| {
+        self.door.change(|door| {
             let is_idle = self.visitors.load(Ordering::Acquire) == 0 && matches!(door, Door::Open(_));
             if is_idle {
                 *door = Door::Moving;
@@ -277,9 +275,10 @@ impl Room {
 
     /// Marks the space as not open, so that the next who comes opens it.
     pub(crate) fn shut(&self) {
-        self.door.send_modify(|door| {
+        self.door.change(|door| {
             self.shuttings.fetch_add(1, Ordering::AcqRel);
             *door = Door::Shut;
+            true
         });
     }
 }

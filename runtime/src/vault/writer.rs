@@ -19,6 +19,8 @@ use crate::actor::{Behaviour, Broken, Command, Context, Envelope, Mailbox, Reply
 pub(crate) enum WriterCommand {
     /// To make a batch durable.
     Commit { batch: Batch, reply: Reply<Committed> },
+    /// To look whether the space still works, because somebody could not read it.
+    Look,
     /// To fail as a broken invariant would make it.
     Fail { why: String },
 }
@@ -27,6 +29,7 @@ impl Command for WriterCommand {
     fn name(&self) -> &'static str {
         match self {
             Self::Commit { .. } => "Commit",
+            Self::Look => "Look",
             Self::Fail { .. } => "Fail",
         }
     }
@@ -34,7 +37,7 @@ impl Command for WriterCommand {
     fn is_awaited(&self) -> bool {
         match self {
             Self::Commit { reply, .. } => reply.is_awaited(),
-            Self::Fail { .. } => true,
+            Self::Look | Self::Fail { .. } => true,
         }
     }
 }
@@ -85,6 +88,14 @@ impl Writer {
         }
     }
 
+    /// Fails when the space works no more, so that it is opened again.
+    fn check_space(&self) -> Result<(), Broken> {
+        match self.loaded.space().is_ok_and(Space::has_stopped) {
+            true => Err(Broken::new("the disk failed, or the projection could not follow the ledger")),
+            false => Ok(()),
+        }
+    }
+
     fn look_idle(&mut self, context: &Context<Self>) -> Result<(), Broken> {
         let is_busy = self.is_writing || !self.waiting.is_empty();
         let is_idle = self.room.idle_for(&self.loaded).is_some_and(|idle| idle >= self.room.limits().idle);
@@ -113,6 +124,7 @@ impl Behaviour for Writer {
                 self.write_on(context);
                 Ok(())
             }
+            Some(WriterCommand::Look) => self.check_space(),
             Some(WriterCommand::Fail { why }) => Err(Broken::new(why)),
             None => Ok(()),
         }
@@ -122,9 +134,7 @@ impl Behaviour for Writer {
         match note {
             WriterNote::Written => {
                 self.is_writing = false;
-                if self.loaded.space().is_ok_and(Space::has_stopped) {
-                    return Err(Broken::new("the projection could not follow the ledger"));
-                }
+                self.check_space()?;
                 self.write_on(context);
                 Ok(())
             }
