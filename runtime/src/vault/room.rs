@@ -244,7 +244,7 @@ impl Room {
 
     /// Puts what was noted for the audit log of the space on disk, when it is open. Closing it does the same.
     pub(crate) fn write_records(&self) {
-        if let Door::Open(loaded) = &*self.door.borrow() {
+        if let Door::Open(loaded) = &*self.door.look() {
             let loaded = loaded.clone();
             // What cannot be written waits on, for the next step or the closing.
             self.kernel.writers.must(move || drop(loaded.space().and_then(Space::write_records)));
