@@ -35,9 +35,11 @@ mod remember;
 mod restore;
 mod scope;
 mod screen;
+mod sending;
 mod show;
 mod sweep;
 mod table;
+mod top;
 mod verify;
 mod watermark;
 
@@ -139,6 +141,8 @@ enum Command {
     Stats,
     /// Makes all vectors of a space again with this program's embedder
     Reembed,
+    /// Shows live what a running kernel does: queues, recalls, commits, decisions
+    Top(top::TopArguments),
     /// Measures recall and speed on this machine
     Bench(bench::BenchArguments),
     /// Prints a completion script for a shell
@@ -211,6 +215,7 @@ fn dispatch(command: Command, scope: &Scope, screen: &mut Screen) -> Result<Foun
         Command::Spaces => places::spaces(scope, screen)?,
         Command::Stats => places::stats(scope, screen)?,
         Command::Reembed => places::reembed(scope, screen)?,
+        Command::Top(arguments) => top::run(&arguments, scope, screen)?,
         Command::Bench(arguments) => bench::run(arguments, screen)?,
         Command::Completions(arguments) => completions::run(&arguments, screen),
     }

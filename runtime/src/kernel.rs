@@ -4,7 +4,7 @@
 //! Nothing of it is the process's: names, threads and dead letters belong to one kernel, and several can stand side by
 //! side.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -20,6 +20,8 @@ use crate::actor::supervisor::Supervisor;
 use crate::actor::{ActorFact, Behaviour, ChildSpec, DeadLetters, Directory, Handle, Home, Subscription, Topic};
 use crate::governance::{Governor, RulesChanged};
 use crate::limits::RuntimeLimits;
+use crate::telemetry::watch::Watch;
+use crate::telemetry::{Counters, Meters};
 use crate::vault::{Room, SpaceHandle};
 use crate::workers::Workers;
 
@@ -41,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) letters: Arc<DeadLetters>,
     pub(crate) started: Instant,
+    pub(crate) counters: Arc<Counters>,
+    watch: OnceLock<Watch>,
     supervisor: OnceLock<Supervisor>,
     facts: Topic<ActorFact>,
     governor: OnceLock<Handle<Governor>>,
@@ -54,12 +58,17 @@ pub(crate) struct Shared {
 /// The gate of one actor of any kind.
 trait Gate: Send + Sync {
     fn close(&self);
+    fn queue(&self) -> (usize, usize);
     fn drained(self: Arc<Self>) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
 impl<B: Behaviour> Gate for Home<B> {
     fn close(&self) {
         Home::close(self);
+    }
+
+    fn queue(&self) -> (usize, usize) {
+        Home::queue(self)
     }
 
     fn drained(self: Arc<Self>) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -110,12 +119,39 @@ impl Shared {
         begun.map(|()| handle)
     }
 
+    fn end_watch(&self) {
+        if let Some(watch) = self.watch.get() {
+            watch.end();
+        }
+    }
+
     fn forget(&self, actor: &str) {
         self.directory.leave(actor);
         self.gates.lock().remove(actor);
     }
 
+    /// Returns each actor, how many messages it has before it, and how many it may have.
+    pub(crate) fn queues(&self) -> Vec<(String, usize, usize)> {
+        let gates = self.gates.lock();
+        let queue = |(name, gate): (&String, &Arc<dyn Gate>)| {
+            let (taken, most) = gate.queue();
+            (name.clone(), taken, most)
+        };
+        gates.iter().map(queue).collect()
+    }
+
+    /// Returns the names of the spaces that are open.
+    pub(crate) fn open_spaces(&self) -> BTreeSet<String> {
+        let rooms: Vec<Arc<Room>> = self.rooms.lock().values().filter_map(Weak::upgrade).collect();
+        rooms.iter().filter(|room| room.is_open()).map(|room| room.name().to_string()).collect()
+    }
+
     fn hear(&self, fact: ActorFact) {
+        match &fact {
+            ActorFact::Failed { actor, .. } => self.counters.actor(actor).restarted(),
+            ActorFact::GivenUp { actor, .. } => self.counters.actor(actor).was_given_up(),
+            ActorFact::Started { .. } | ActorFact::Stopped { .. } => {}
+        }
         if let ActorFact::GivenUp { actor, .. } | ActorFact::Stopped { actor } = &fact {
             self.forget(actor);
             let rooms: Vec<Arc<Room>> = self.rooms.lock().values().filter_map(Weak::upgrade).collect();
@@ -153,6 +189,7 @@ impl Life {
 
 impl Drop for Life {
     fn drop(&mut self) {
+        self.shared.end_watch();
         self.shared.closed.store(true, Ordering::Release);
         if let Some(supervisor) = self.shared.supervisor.get() {
             supervisor.stop_soon();
@@ -215,6 +252,7 @@ impl Kernel {
         })?;
         let readers = Workers::begin("read", limits.reader_threads, limits.reader_queue)?;
         let writers = Workers::begin("write", limits.writer_threads, limits.writer_queue)?;
+        let folder = root.clone();
         let vault = writers.run(None, move || Vault::open(root, options()?)).await?;
         let shared = Arc::new(Shared {
             vault,
@@ -223,6 +261,8 @@ impl Kernel {
             directory: Directory::new(limits.names),
             letters: Arc::new(DeadLetters::new(limits.dead_letters)),
             started: Instant::now(),
+            counters: Arc::default(),
+            watch: OnceLock::new(),
             supervisor: OnceLock::new(),
             facts: Topic::new(limits.topic_backlog, limits.topic_subscribers),
             governor: OnceLock::new(),
@@ -240,6 +280,7 @@ impl Kernel {
         };
         let supervisor = Supervisor::begin(shared.limits.clone(), tell).await?;
         shared.supervisor.get_or_init(|| supervisor);
+        shared.watch.get_or_init(|| Watch::begin(&folder, shared.limits.watchers, Meters::of(&shared)));
         let kernel = Self { life: Arc::new(Life { shared }) };
         let governed = Arc::downgrade(&kernel.life.shared);
         let begin = move |_| std::future::ready(Ok(Governor::new(governed.clone())));
@@ -275,7 +316,8 @@ impl Kernel {
         F: Future<Output = Result<B>> + Send + 'static,
     {
         let shared = &self.life.shared;
-        let home = Home::new(name.to_owned(), shared.limits.mailbox, shared.letters.clone());
+        let meter = shared.counters.actor(name);
+        let home = Home::new(name.to_owned(), shared.limits.mailbox, shared.letters.clone(), meter);
         let spec = ChildSpec {
             home: home.clone(),
             begin: Box::new(move |generation| Box::pin(begin(generation))),
@@ -325,6 +367,20 @@ impl Kernel {
         self.life.shared.rules.subscribe()
     }
 
+    /// Returns its meters.
+    pub fn meters(&self) -> Meters {
+        Meters::of(&self.life.shared)
+    }
+
+    /// Returns the socket by which other programs look at its meters.
+    ///
+    /// # Errors
+    /// `Unavailable`, saying why there is none.
+    pub fn watch_socket(&self) -> Result<PathBuf> {
+        let watch = self.life.shared.watch.get().ok_or_else(|| Error::unavailable("the kernel is not open yet"))?;
+        watch.socket()
+    }
+
     /// Returns the bounds.
     pub fn limits(&self) -> &RuntimeLimits {
         &self.life.shared.limits
@@ -339,6 +395,7 @@ impl Kernel {
         let until = Instant::now() + deadline;
         let shared = &self.life.shared;
         shared.closed.store(true, Ordering::Release);
+        shared.end_watch();
         let gates: Vec<(String, Arc<dyn Gate>)> =
             shared.gates.lock().iter().map(|(name, gate)| (name.clone(), gate.clone())).collect();
         // All gates before any wait, so that all drain at once.

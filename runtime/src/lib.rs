@@ -27,6 +27,7 @@ pub mod actor;
 mod governance;
 mod kernel;
 mod limits;
+pub mod telemetry;
 mod vault;
 mod watched;
 mod workers;

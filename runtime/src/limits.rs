@@ -51,6 +51,8 @@ pub struct RuntimeLimits {
     pub audit_delay: Duration,
     /// How long a space is not used before it is unloaded.
     pub idle: Duration,
+    /// Programs that look at the kernel's meters at a time, by the socket in its folder. With 0 there is no socket.
+    pub watchers: usize,
 }
 
 impl Default for RuntimeLimits {
@@ -78,6 +80,7 @@ impl Default for RuntimeLimits {
             request: Duration::from_secs(30),
             audit_delay: Duration::from_millis(200),
             idle: Duration::from_secs(300),
+            watchers: 4,
         }
     }
 }

@@ -25,6 +25,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::actor::{Call, IdempotencyKey, Subscription, TraceLink};
 use crate::governance::GovernorCommand;
 use crate::kernel::Life;
+use crate::telemetry::{CountedSession, spans};
 pub(crate) use room::Room;
 use room::{Loaded, Visit};
 use writer::WriterCommand;
@@ -77,7 +78,14 @@ impl SpaceHandle {
 
     fn session_of(&self, principal: Principal, is_keepers: bool) -> Session {
         let call = Call::new(Arc::new(principal));
-        Session { space: self.clone(), call, is_keepers, patience: self.room.limits().request, seen: Arc::default() }
+        Session {
+            space: self.clone(),
+            call,
+            is_keepers,
+            patience: self.room.limits().request,
+            seen: Arc::default(),
+            _counted: CountedSession::begin(self.room.counters()),
+        }
     }
 
     /// Gives the space other rules, in the name of a principal who may, or takes its charter away. They hold for every read and
@@ -145,6 +153,7 @@ pub struct Session {
     patience: Duration,
     /// The point of the ledger that its reads must have reached.
     seen: Arc<AtomicU64>,
+    _counted: Arc<CountedSession>,
 }
 
 impl Session {
@@ -197,6 +206,13 @@ impl Session {
         Call { deadline, ..self.call.clone() }
     }
 
+    /// Begins a request, whose span is on its call.
+    fn request(&self, what: &'static str) -> Call {
+        let mut call = self.call();
+        spans::begin_request(what, self.space.name(), &mut call);
+        call
+    }
+
     /// Comes into the space, which may have to be opened first.
     async fn enter(&self, deadline: Option<Instant>) -> Result<(Visit, Arc<Loaded>)> {
         self.check_principal()?;
@@ -208,7 +224,7 @@ impl Session {
     /// # Errors
     /// As [`Session::commit`].
     pub async fn remember(&self, draft: CubeDraft) -> Result<CubeId> {
-        let committed = self.write(|space| {
+        let committed = self.write("remember", |space| {
             let mut batch = Batch::default();
             batch.store(space.new_id(), draft);
             batch
@@ -225,11 +241,18 @@ impl Session {
     /// died with it or the kernel is shut down. After these two the batch may have become durable or not; under a key,
     /// asking again tells.
     pub async fn commit(&self, batch: Batch) -> Result<Committed> {
-        self.write(|_| batch).await
+        self.write("commit", |_| batch).await
     }
 
-    async fn write(&self, batch: impl FnOnce(&Space) -> Batch) -> Result<Committed> {
-        let call = self.call();
+    async fn write(&self, what: &'static str, batch: impl FnOnce(&Space) -> Batch) -> Result<Committed> {
+        let call = self.request(what);
+        let span = call.span.clone();
+        let outcome = self.write_for(call, batch).await;
+        spans::end_request(&span, &outcome);
+        outcome
+    }
+
+    async fn write_for(&self, call: Call, batch: impl FnOnce(&Space) -> Batch) -> Result<Committed> {
         let (visit, loaded) = self.enter(call.deadline).await?;
         let (mut batch, writer) = (batch(loaded.space()?), loaded.writer.clone());
         self.space.room.admit(&loaded, &call.principal, batch.len())?;
@@ -258,7 +281,7 @@ impl Session {
     /// As [`Session::recall`].
     pub async fn ask(&self, question: impl Into<String>) -> Result<Answer> {
         let question = question.into();
-        self.work(move |space, principal| {
+        self.answer(move |space, principal| {
             let call = MemoryCall::new(principal.clone(), question, space.now());
             recall(&[space], &read_question(&[space], call)?)
         })
@@ -270,7 +293,7 @@ impl Session {
     /// # Errors
     /// Those of [`recall`]; `Deadline` when its turn comes too late; `Unavailable` when the kernel is shut down.
     pub async fn recall(&self, call: MemoryCall) -> Result<Answer> {
-        self.work(move |space, principal| recall(&[space], &MemoryCall { caller: principal.clone(), ..call })).await
+        self.answer(move |space, principal| recall(&[space], &MemoryCall { caller: principal.clone(), ..call })).await
     }
 
     /// Answers a call from this space and others together, with one ranking over all.
@@ -291,7 +314,7 @@ impl Session {
             // What is open here is held while the next is opened. Two who wait for each other's wait no longer than this.
             visits.push(other.enter(deadline).await?);
         }
-        self.work(move |space, principal| {
+        self.answer(move |space, principal| {
             let mut spaces = vec![space];
             for (_, loaded) in &visits {
                 spaces.push(loaded.space()?);
@@ -307,7 +330,7 @@ impl Session {
     /// Those of [`Space::get`], and as [`Session::recall`].
     pub async fn get(&self, cube: &CubeId) -> Result<(Cube, CubeHead)> {
         let cube = *cube;
-        self.work(move |space, principal| space.get(principal, &cube)).await
+        self.read("get", move |space, principal| space.get(principal, &cube)).await
     }
 
     /// Does other work of the vault on a thread that may block: history, erasure, taking in a file. What it writes is
@@ -319,12 +342,48 @@ impl Session {
         &self,
         work: impl FnOnce(&Space, &Principal) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let call = self.call();
+        self.read("work", work).await
+    }
+
+    /// Recalls, and counts it.
+    async fn answer(
+        &self,
+        recall: impl FnOnce(&Space, &Principal) -> Result<Answer> + Send + 'static,
+    ) -> Result<Answer> {
+        let asked = std::time::Instant::now();
+        let outcome = self.read("recall", move |space, principal| {
+            let answer = recall(space, principal)?;
+            spans::recalled(&answer.times);
+            Ok(answer)
+        });
+        let outcome = outcome.await;
+        self.space.room.counters().recalled(asked.elapsed(), &outcome);
+        outcome
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Space, &Principal) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let call = self.request(what);
+        let span = call.span.clone();
+        let outcome = self.read_for(call, work).await;
+        spans::end_request(&span, &outcome);
+        outcome
+    }
+
+    async fn read_for<T: Send + 'static>(
+        &self,
+        call: Call,
+        work: impl FnOnce(&Space, &Principal) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (visit, loaded) = self.enter(call.deadline).await?;
         self.space.room.admit(&loaded, &call.principal, 0)?;
         let (seen, deadline) = (self.point(), call.deadline);
-        let (readers, room) = (self.space.life.readers(), self.space.room.clone());
-        let done = readers.run(deadline, move || {
+        let (readers, room, span) = (self.space.life.readers(), self.space.room.clone(), call.span.clone());
+        room.meter().read_once();
+        let done = readers.run_for(&span, deadline, move || {
             let space = loaded.space()?;
             let head = space.ledger_head().events;
             if head < seen.0 {

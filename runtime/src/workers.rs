@@ -13,10 +13,15 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout_at};
+use tracing::Span;
 
 use crate::actor::Reply;
+use crate::telemetry::{WorkerFigures, WorkerMeter, spans};
 
-type Job = Box<dyn FnOnce() + Send>;
+/// When it was handed over, and what is to do.
+type Job = (std::time::Instant, Work);
+
+type Work = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct Queue {
@@ -28,6 +33,9 @@ struct Shared {
     queue: Mutex<Queue>,
     news: Condvar,
     places: Semaphore,
+    name: String,
+    threads: usize,
+    meter: WorkerMeter,
 }
 
 /// Who does the work.
@@ -49,7 +57,9 @@ impl Workers {
     /// Begins so many threads with so many places before them; with none, the work is done by tasks of this runtime.
     pub(crate) fn begin(name: &str, threads: usize, places: usize) -> Result<Arc<Self>> {
         let places = Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS));
-        let shared = Arc::new(Shared { queue: Mutex::default(), news: Condvar::new(), places });
+        let meter = WorkerMeter::default();
+        let (queue, news) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { queue, news, places, name: name.to_owned(), threads, meter });
         let (alive, ended) = mpsc::channel(1);
         let hands = match threads {
             0 => Hands::Tasks(Handle::current(), Mutex::new(Some(alive.clone()))),
@@ -75,6 +85,22 @@ impl Workers {
         deadline: Option<Instant>,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.run_for(&Span::none(), deadline, work).await
+    }
+
+    /// Runs work of a request, below whose span its waiting and its doing are seen.
+    pub(crate) async fn run_for<T: Send + 'static>(
+        &self,
+        request: &Span,
+        deadline: Option<Instant>,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (waiting, request) = (spans::wait(request, &self.shared.name), request.clone());
+        let shared = self.shared.clone();
+        let work = move || {
+            drop(waiting);
+            spans::work(&request, &shared.name).in_scope(work)
+        };
         let asked = async {
             let place = self.shared.places.acquire().await.map_err(|_| closed())?;
             let (reply, answer) = Reply::new();
@@ -115,7 +141,8 @@ impl Workers {
     }
 
     /// Gives work to a thread or a task. The queue is open.
-    fn hand_over(&self, mut queue: MutexGuard<'_, Queue>, job: Job) {
+    fn hand_over(&self, mut queue: MutexGuard<'_, Queue>, work: Work) {
+        let job = (std::time::Instant::now(), work);
         match &self.hands {
             Hands::Threads => {
                 queue.jobs.push_back(job);
@@ -123,11 +150,11 @@ impl Workers {
                 self.shared.news.notify_one();
             }
             Hands::Tasks(runtime, alive) => {
-                let alive = alive.lock().clone();
+                let (alive, shared) = (alive.lock().clone(), self.shared.clone());
                 drop(queue);
                 // The work goes with the task, so that a runtime that is dropped drops it too.
                 runtime.spawn(async move {
-                    attempt(job);
+                    shared.attempt(job);
                     drop(alive);
                 });
             }
@@ -143,6 +170,13 @@ impl Workers {
             return work();
         }
         self.hand_over(queue, Box::new(work));
+    }
+
+    /// Returns what is counted of them.
+    pub(crate) fn figures(&self) -> WorkerFigures {
+        let Shared { queue, name, threads, meter, .. } = &*self.shared;
+        let waiting = queue.lock().jobs.len();
+        meter.read(name, *threads, waiting)
     }
 
     /// Takes no more work. What waits is done.
@@ -181,14 +215,17 @@ impl Shared {
                 self.news.wait(&mut queue);
             };
             drop(queue);
-            attempt(job);
+            self.attempt(job);
         }
     }
-}
 
-fn attempt(job: Job) {
-    // Whoever waits for it learns of a panic from the dropped reply.
-    let _ = catch_unwind(AssertUnwindSafe(job));
+    fn attempt(&self, (handed, work): Job) {
+        let begun = std::time::Instant::now();
+        self.meter.begun(begun.saturating_duration_since(handed));
+        // Whoever waits for it learns of a panic from the dropped reply.
+        let _ = catch_unwind(AssertUnwindSafe(work));
+        self.meter.ended(begun.elapsed());
+    }
 }
 
 fn closed() -> Error {

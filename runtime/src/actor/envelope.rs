@@ -6,9 +6,11 @@ use memos_memory::error::{Error, Result};
 use memos_memory::governance::Principal;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::behaviour::Command;
 use super::letters::{DeadLetter, DeadLetters, Undelivered};
+use crate::telemetry::{ActorMeter, spans};
 
 /// Where a message belongs in a trace, as W3C Trace Context has it; all zeros when it belongs to none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
@@ -55,12 +57,14 @@ pub struct Call {
     pub trace: TraceLink,
     /// The request's name, where it has one.
     pub key: Option<IdempotencyKey>,
+    /// The request's span, which the spans of whoever works on it stand below.
+    pub(crate) span: Span,
 }
 
 impl Call {
     /// Makes a call without deadline, trace and key.
     pub fn new(principal: Arc<Principal>) -> Self {
-        Self { principal, deadline: None, trace: TraceLink::default(), key: None }
+        Self { principal, deadline: None, trace: TraceLink::default(), key: None, span: Span::none() }
     }
 
     /// Sets the deadline.
@@ -68,8 +72,9 @@ impl Call {
         Self { deadline: Some(deadline), ..self }
     }
 
-    pub(crate) fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    /// Puts it under a trace.
+    pub fn in_trace(self, trace: TraceLink) -> Self {
+        Self { trace, ..self }
     }
 }
 
@@ -99,6 +104,7 @@ pub(super) struct Places {
     pub(super) actor: String,
     pub(super) free: tokio::sync::Semaphore,
     pub(super) letters: Arc<DeadLetters>,
+    pub(super) meter: Arc<ActorMeter>,
 }
 
 /// The place that a message takes until it is handled.
@@ -118,12 +124,22 @@ pub struct Envelope<C: Command> {
     command: Option<C>,
     name: &'static str,
     place: Place,
+    sent: Instant,
+    waiting: Span,
 }
 
 impl<C: Command> Envelope<C> {
-    /// Takes a place that was found free.
-    pub(super) fn new(call: Call, command: C, places: Arc<Places>) -> Self {
-        Self { call, name: command.name(), command: Some(command), place: Place(places) }
+    /// Takes a place that was found free, for what was sent then.
+    pub(super) fn new(call: Call, command: C, places: Arc<Places>, sent: Instant) -> Self {
+        let waiting = spans::wait(&call.span, &places.actor);
+        Self { call, name: command.name(), command: Some(command), place: Place(places), sent, waiting }
+    }
+
+    /// Ends its waiting, as its turn has come, and returns the span in which it is handled.
+    pub(super) fn end_wait(&mut self, now: Instant) -> Span {
+        self.place.0.meter.waited(now.saturating_duration_since(self.sent));
+        self.waiting = Span::none();
+        spans::handle(&self.call.span, &self.place.0.actor, self.name)
     }
 
     /// Returns the command, once.
@@ -132,8 +148,8 @@ impl<C: Command> Envelope<C> {
     }
 
     /// Returns why the message is not worth handling any more.
-    pub(crate) fn in_vain(&self) -> Option<Undelivered> {
-        if self.call.is_late() {
+    pub(crate) fn in_vain(&self, now: Instant) -> Option<Undelivered> {
+        if self.call.deadline.is_some_and(|deadline| now >= deadline) {
             return Some(Undelivered::Late);
         }
         let awaited = self.command.as_ref().is_none_or(Command::is_awaited);
@@ -147,7 +163,8 @@ impl<C: Command> Envelope<C> {
     }
 
     fn write_letter(&self, why: Undelivered) {
-        let Places { actor, letters, .. } = &*self.place.0;
+        let Places { actor, letters, meter, .. } = &*self.place.0;
+        meter.buried();
         letters.put(DeadLetter {
             actor: actor.clone(),
             command: self.name,

@@ -12,6 +12,7 @@ use super::behaviour::Behaviour;
 use super::envelope::{Call, Envelope, Places, Reply};
 use super::letters::{DeadLetters, Undelivered};
 use super::shell::Mail;
+use crate::telemetry::ActorMeter;
 use crate::watched::Watched;
 
 /// Whether an actor is there.
@@ -33,11 +34,11 @@ pub(crate) struct Home<B: Behaviour> {
 }
 
 impl<B: Behaviour> Home<B> {
-    pub(crate) fn new(actor: String, mailbox: usize, letters: Arc<DeadLetters>) -> Arc<Self> {
+    pub(crate) fn new(actor: String, mailbox: usize, letters: Arc<DeadLetters>, meter: Arc<ActorMeter>) -> Arc<Self> {
         let most = u32::try_from(mailbox)
             .unwrap_or(u32::MAX)
             .clamp(1, u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX));
-        let places = Arc::new(Places { actor, free: Semaphore::new(most as usize), letters });
+        let places = Arc::new(Places { actor, free: Semaphore::new(most as usize), letters, meter });
         Arc::new(Self { places, most, closed: AtomicBool::new(false), presence: Watched::new(Presence::Starting) })
     }
 
@@ -60,6 +61,16 @@ impl<B: Behaviour> Home<B> {
         if let Ok(all) = self.places.free.acquire_many(self.most).await {
             drop(all);
         }
+    }
+
+    /// Returns how many messages it has before it, those it works on included, and how many it may have.
+    pub(crate) fn queue(&self) -> (usize, usize) {
+        let most = self.most as usize;
+        (most.saturating_sub(self.places.free.available_permits()), most)
+    }
+
+    pub(super) fn meter(&self) -> Arc<ActorMeter> {
+        self.places.meter.clone()
     }
 
     fn is_closed(&self) -> bool {
@@ -97,22 +108,23 @@ impl<B: Behaviour> Handle<B> {
     /// # Cancellation
     /// Nothing was sent when the wait is given up.
     pub async fn send(&self, call: Call, command: B::Command) -> Result<()> {
-        let Some(deadline) = call.deadline else { return self.send_whenever(call, command).await };
+        let now = Instant::now();
+        let Some(deadline) = call.deadline else { return self.send_whenever(call, command, now).await };
         // The check comes first: a free place would be taken without a look at the time.
-        if Instant::now() >= deadline {
+        if now >= deadline {
             return Err(self.late());
         }
-        timeout_at(deadline, self.send_whenever(call, command)).await.map_err(|_| self.late())?
+        timeout_at(deadline, self.send_whenever(call, command, now)).await.map_err(|_| self.late())?
     }
 
-    async fn send_whenever(&self, call: Call, command: B::Command) -> Result<()> {
+    async fn send_whenever(&self, call: Call, command: B::Command, sent: Instant) -> Result<()> {
         let home = &self.home;
         let permit = home.places.free.acquire().await.map_err(|_| self.closing())?;
         if home.is_closed() {
             return Err(self.closing());
         }
         permit.forget();
-        let envelope = Envelope::new(call, command, home.places.clone());
+        let envelope = Envelope::new(call, command, home.places.clone(), sent);
         let Some(envelope) = self.post(envelope)? else { return Ok(()) };
         self.post_when_up(envelope).await
     }
@@ -127,14 +139,16 @@ impl<B: Behaviour> Handle<B> {
             return Err(self.closing());
         }
         let Ok(permit) = home.places.free.try_acquire() else {
+            home.places.meter.refused();
             let full = format!("actor `{}` has {} messages before it; try again soon", self.name(), home.most);
             return Err(Error::new(ErrorKind::Busy, full));
         };
         permit.forget();
-        match self.post(Envelope::new(call, command, home.places.clone()))? {
+        match self.post(Envelope::new(call, command, home.places.clone(), Instant::now()))? {
             None => Ok(()),
             Some(mut envelope) => {
                 drop(envelope.open());
+                home.places.meter.refused();
                 let begun = format!("actor `{}` is being begun again; try again soon", self.name());
                 Err(Error::new(ErrorKind::Busy, begun))
             }

@@ -76,7 +76,7 @@ impl Actor for RawEcho {
 /// Those of the actor.
 pub async fn round_trips(callers: usize, messages_each: u64, mailbox: usize) -> Result<Duration> {
     let letters = Arc::new(DeadLetters::new(RuntimeLimits::default().dead_letters));
-    let home = Home::new("echo".to_owned(), mailbox, letters);
+    let home = Home::new("echo".to_owned(), mailbox, letters, Arc::default());
     let spec =
         ChildSpec { home, begin: Box::new(|_| Box::pin(async { Ok(Echo) })), first_note: Box::new(|| None), tasks: 1 };
     let (handle, alive) = spawn_alone(spec).await?;
@@ -133,6 +133,11 @@ async fn finish(tasks: Vec<tokio::task::JoinHandle<Result<()>>>) -> Result<()> {
         task.await.map_err(|e| Error::unavailable(format!("a caller failed: {e}")))??;
     }
     Ok(())
+}
+
+/// Waits a while, for a load that has its pace.
+pub async fn rest(time: Duration) {
+    tokio::time::sleep(time).await;
 }
 
 /// Work beside the one that began it. Dropping it ends it.

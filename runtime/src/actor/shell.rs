@@ -7,10 +7,12 @@ use std::sync::Arc;
 use memos_memory::error::{Error, Result};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::behaviour::{Alive, Behaviour, Context, Mailbox};
 use super::envelope::Envelope;
 use super::handle::{Handle, Home, Presence};
+use crate::telemetry::ActorMeter;
 
 pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -33,6 +35,7 @@ struct Shell<B>(PhantomData<fn() -> B>);
 struct Standing<B: Behaviour> {
     behaviour: B,
     context: Context<B>,
+    meter: Arc<ActorMeter>,
 }
 
 struct Beginning<B: Behaviour> {
@@ -57,7 +60,7 @@ impl<B: Behaviour> Actor for Shell<B> {
         if let Some(first) = (spec.first_note)() {
             behaviour.note(&mut context, first)?;
         }
-        Ok(Standing { behaviour, context })
+        Ok(Standing { behaviour, context, meter: spec.home.meter() })
     }
 
     async fn handle(
@@ -66,15 +69,20 @@ impl<B: Behaviour> Actor for Shell<B> {
         mail: Mail<B>,
         state: &mut Standing<B>,
     ) -> std::result::Result<(), ActorProcessingErr> {
-        let Standing { behaviour, context } = state;
-        match mail {
-            Mail::Asked(envelope) => match envelope.in_vain() {
-                Some(why) => envelope.bury(why),
-                None => behaviour.handle(context, envelope)?,
+        let Standing { behaviour, context, meter } = state;
+        let begun = Instant::now();
+        let done = match mail {
+            Mail::Asked(mut envelope) => match envelope.in_vain(begun) {
+                Some(why) => {
+                    envelope.bury(why);
+                    return Ok(());
+                }
+                None => envelope.end_wait(begun).in_scope(|| behaviour.handle(context, envelope)),
             },
-            Mail::Note(note) => behaviour.note(context, note)?,
-        }
-        Ok(())
+            Mail::Note(note) => behaviour.note(context, note),
+        };
+        meter.served(begun.elapsed());
+        Ok(done?)
     }
 }
 

@@ -135,7 +135,7 @@ impl House {
     }
 
     async fn probe(&self, name: &str) -> Handle<Probe> {
-        let home = Home::new(name.to_owned(), self.limits.mailbox, self.letters.clone());
+        let home = Home::new(name.to_owned(), self.limits.mailbox, self.letters.clone(), Arc::default());
         let handle = Handle::new(home.clone());
         let seen = self.seen.clone();
         let begin = move |_| {
@@ -499,7 +499,7 @@ async fn an_end_in_order_loses_nothing() {
     assert_eq!(handled.load(Ordering::SeqCst), 0);
 
     let house = House::new(small()).await;
-    let home = Home::new("probe".to_owned(), 4, house.letters.clone());
+    let home = Home::new("probe".to_owned(), 4, house.letters.clone(), Arc::default());
     let (handle, seen) = (Handle::<Probe>::new(home.clone()), house.seen.clone());
     let begin = move |_| {
         let seen = seen.clone();

@@ -19,6 +19,7 @@ use crate::actor::{Call, ChildSpec, Handle, Home, Subscription, Topic};
 use crate::governance::{GovernorCommand, Rates};
 use crate::kernel::Shared;
 use crate::limits::RuntimeLimits;
+use crate::telemetry::{Counters, SpaceMeter};
 use crate::watched::Watched;
 use crate::workers::Workers;
 
@@ -81,6 +82,7 @@ pub(crate) struct Room {
     answers: Answers,
     changes: Topic<Changed>,
     rates: Rates,
+    meter: Arc<SpaceMeter>,
     /// How often it was shut: what was begun before must not open it after.
     shuttings: AtomicU64,
     /// Callers who use the space, or wait to.
@@ -96,8 +98,8 @@ impl Room {
         let changes = Topic::new(limits.topic_backlog, limits.topic_subscribers);
         let door = Watched::new(Door::Shut);
         let (shuttings, visitors, closing) = (AtomicU64::new(0), AtomicUsize::new(0), Mutex::default());
-        let rates = Rates::new(limits.rated_principals);
-        Arc::new(Self { name, kernel, door, answers, changes, rates, shuttings, visitors, closing })
+        let (rates, meter) = (Rates::new(limits.rated_principals), kernel.counters.space(name.as_str()));
+        Arc::new(Self { name, kernel, door, answers, changes, rates, meter, shuttings, visitors, closing })
     }
 
     pub(crate) fn name(&self) -> &SpaceName {
@@ -106,6 +108,14 @@ impl Room {
 
     pub(crate) fn limits(&self) -> &RuntimeLimits {
         &self.kernel.limits
+    }
+
+    pub(super) fn meter(&self) -> &SpaceMeter {
+        &self.meter
+    }
+
+    pub(super) fn counters(&self) -> &Arc<Counters> {
+        &self.kernel.counters
     }
 
     pub(super) fn answers(&self) -> &Answers {
@@ -184,7 +194,8 @@ impl Room {
 
     async fn open(self: &Arc<Self>) -> Result<()> {
         let limits = self.limits();
-        let home = Home::new(self.actor_name(), limits.mailbox, self.kernel.letters.clone());
+        let meter = self.counters().actor(&self.actor_name());
+        let home = Home::new(self.actor_name(), limits.mailbox, self.kernel.letters.clone(), meter);
         let (room, writer) = (self.clone(), Handle::new(home.clone()));
         let shuttings = self.shuttings.load(Ordering::Acquire);
         let spec = ChildSpec {

@@ -9,11 +9,14 @@ use std::sync::Arc;
 
 use memos_memory::governance::Principal;
 use memos_memory::vault::{Batch, Committed, Space};
+use tokio::time::Instant;
+use tracing::Span;
 
 use super::answered::RequestId;
 use super::room::{Loaded, Room};
 use super::{Changed, ReadPoint};
 use crate::actor::{Behaviour, Broken, Command, Context, Envelope, Mailbox, Reply, Undelivered};
+use crate::telemetry::spans;
 
 /// What the writer can be asked to do.
 pub(crate) enum WriterCommand {
@@ -54,6 +57,7 @@ struct Waiting {
     envelope: Envelope<WriterCommand>,
     batch: Batch,
     reply: Reply<Committed>,
+    commit: Span,
 }
 
 /// The writer of one space.
@@ -120,7 +124,8 @@ impl Behaviour for Writer {
     fn handle(&mut self, context: &mut Context<Self>, mut envelope: Envelope<WriterCommand>) -> Result<(), Broken> {
         match envelope.open() {
             Some(WriterCommand::Commit { batch, reply }) => {
-                self.waiting.push_back(Waiting { envelope, batch, reply });
+                let commit = spans::commit(&envelope.call.span);
+                self.waiting.push_back(Waiting { envelope, batch, reply, commit });
                 self.write_on(context);
                 Ok(())
             }
@@ -159,6 +164,7 @@ struct Caller {
     _envelope: Envelope<WriterCommand>,
     reply: Option<Reply<Committed>>,
     request: Option<RequestId>,
+    commit: Span,
 }
 
 impl Group {
@@ -173,9 +179,9 @@ impl Group {
 
     /// Takes a batch in, unless it is too late for it, nobody waits for it, or it was written before.
     fn take(&mut self, waiting: Waiting) {
-        let Waiting { envelope, batch, reply } = waiting;
+        let Waiting { envelope, batch, reply, commit } = waiting;
         let gone = (!reply.is_awaited()).then_some(Undelivered::CallerGone);
-        if let Some(why) = envelope.in_vain().or(gone) {
+        if let Some(why) = envelope.in_vain(Instant::now()).or(gone) {
             return envelope.bury(why);
         }
         let principal = &envelope.call.principal;
@@ -188,12 +194,16 @@ impl Group {
             None => reply,
         };
         self.batches.push((Principal::clone(principal), batch));
-        self.callers.push(Caller { _envelope: envelope, reply: Some(reply), request });
+        self.callers.push(Caller { _envelope: envelope, reply: Some(reply), request, commit });
     }
 
     fn write(mut self) {
         let Ok(space) = self.loaded.space() else { return };
-        let answers = space.commit_each(std::mem::take(&mut self.batches));
+        let flush = spans::flush(space.name(), self.callers.iter().map(|caller| &caller.commit));
+        let begun = std::time::Instant::now();
+        let answers = flush.in_scope(|| space.commit_each(std::mem::take(&mut self.batches)));
+        self.room.counters().committed(self.room.meter(), begun.elapsed(), &answers);
+        drop(flush);
         for (caller, answer) in self.callers.iter_mut().zip(answers) {
             if let Some(request) = caller.request.take() {
                 self.room.answers().end(request, Some(&answer));
