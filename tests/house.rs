@@ -42,8 +42,12 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["memos-runtime"]),
     ("parking_lot", &["memos-memory", "memos-runtime"]),
     ("petgraph", &["memos-memory"]),
+<<<<<<< HEAD
     ("postcard", &["memos-memory"]),
     ("prost", &["memos-runtime"]),
+=======
+    ("postcard", &["memos-memory", "memos-runtime"]),
+>>>>>>> in-gate
     ("proptest", &["memos-memory"]),
     ("pulldown-cmark", &["memos-memory"]),
     ("ractor", &["memos-runtime"]),

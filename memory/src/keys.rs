@@ -10,6 +10,7 @@
 
 mod file;
 mod known;
+mod mac;
 mod master;
 mod ring;
 mod seal;
@@ -17,6 +18,7 @@ mod seal;
 mod tests;
 mod tree;
 
+pub use mac::{MacKey, SECRET_BYTES, TAG_BYTES};
 pub use master::{Entropy, MasterKey, SeededEntropy, SystemEntropy};
 #[cfg(fuzzing)]
 pub(crate) use ring::fuzz_ring;

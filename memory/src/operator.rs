@@ -6,6 +6,7 @@
 
 mod call;
 mod features;
+mod fence;
 mod pack;
 mod rank;
 mod recall;

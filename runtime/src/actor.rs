@@ -6,6 +6,8 @@
 
 mod behaviour;
 mod directory;
+#[cfg(feature = "cluster")]
+mod door;
 mod envelope;
 mod handle;
 mod letters;
@@ -16,6 +18,8 @@ mod topic;
 
 pub use behaviour::{Behaviour, Broken, Command, Context, Mailbox};
 pub use directory::Directory;
+#[cfg(feature = "cluster")]
+pub use door::{Door, send_through};
 pub use envelope::{Call, Envelope, IdempotencyKey, Reply, TraceLink};
 pub use handle::Handle;
 pub use letters::{DeadLetter, DeadLetters, Undelivered};

@@ -24,7 +24,11 @@
 //! ```
 
 pub mod actor;
+<<<<<<< HEAD
 mod governance;
+=======
+pub mod gateway;
+>>>>>>> in-gate
 mod kernel;
 mod limits;
 pub mod telemetry;

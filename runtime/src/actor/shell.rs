@@ -26,7 +26,7 @@ pub(crate) enum Mail<B: Behaviour> {
 
 // Not serialisable, so the library refuses to send it to another machine, and that is right: what comes over its wire
 // lands in the mailbox itself, past the handle, without a place and in the name of whomever the peer says. A peer's
-// messages must come through an actor of this machine that asks by a handle.
+// messages come through a door, which hands bytes to the gateway; and the gateway asks by a handle.
 #[cfg(feature = "cluster")]
 impl<B: Behaviour> ractor::Message for Mail<B> {}
 

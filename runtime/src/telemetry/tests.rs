@@ -9,6 +9,7 @@ use memos_memory::governance::Principal;
 use memos_memory::vault::VaultOptions;
 
 use super::watch::{SOCKET, Watcher};
+use super::snapshot::ActorFigures;
 use super::{Kind, Snapshot};
 use crate::{Kernel, KernelOptions, RuntimeLimits, Session};
 
@@ -25,6 +26,10 @@ async fn kernel_at(folder: &Path, limits: RuntimeLimits) -> Kernel {
 
 async fn session_of(kernel: &Kernel) -> Session {
     kernel.space("acme/support").await.unwrap().session(Principal::new("user:ada".parse().unwrap()))
+}
+
+fn writer_of(snapshot: &Snapshot) -> &ActorFigures {
+    snapshot.actors.iter().find(|actor| actor.kind == "writer").unwrap()
 }
 
 async fn remember(session: &Session) {
@@ -47,7 +52,7 @@ async fn what_a_kernel_does_is_counted() {
     assert_eq!((snapshot.sessions, snapshot.sessions_begun, snapshot.open_spaces), (1, 2, 1));
     let space = &snapshot.spaces[0];
     assert_eq!((space.name.as_str(), space.open, space.reads, space.writes), ("acme/support", true, 1, 2));
-    let writer = &snapshot.actors[0];
+    let writer = writer_of(&snapshot);
     assert_eq!((writer.kind.as_str(), writer.actors, writer.places), ("writer", 1, limits().mailbox));
     assert_eq!((writer.wait.count, writer.restarts, writer.dead_letters), (2, 0, 0));
     let commits = &snapshot.commits;
@@ -75,13 +80,13 @@ async fn a_failure_and_what_died_with_it_are_counted() {
     let session = session_of(&kernel).await;
     remember(&session).await;
     space.fail_writer(Principal::new("user:ada".parse().unwrap()), "a test wants it to").await.unwrap();
-    while kernel.meters().snapshot().actors[0].restarts == 0 {
+    while writer_of(&kernel.meters().snapshot()).restarts == 0 {
         tokio::task::yield_now().await;
     }
     let late = session.clone().with_patience(Duration::ZERO);
     late.remember(CubeDraft::text(SemanticType::Fact, "too late")).await.unwrap_err();
     remember(&session).await;
-    assert_eq!(kernel.meters().snapshot().actors[0].restarts, 1);
+    assert_eq!(writer_of(&kernel.meters().snapshot()).restarts, 1);
     kernel.shutdown(LONG).await.unwrap();
 }
 
