@@ -42,12 +42,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["memos-runtime"]),
     ("parking_lot", &["memos-memory", "memos-runtime"]),
     ("petgraph", &["memos-memory"]),
-<<<<<<< HEAD
-    ("postcard", &["memos-memory"]),
-    ("prost", &["memos-runtime"]),
-=======
     ("postcard", &["memos-memory", "memos-runtime"]),
->>>>>>> in-gate
+    ("prost", &["memos-runtime"]),
     ("proptest", &["memos-memory"]),
     ("pulldown-cmark", &["memos-memory"]),
     ("ractor", &["memos-runtime"]),
@@ -63,7 +59,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("tempfile", &["memos", "memos-memory", "memos-runtime"]),
     ("terminal_size", &["memos"]),
     ("tokenizers", &["xtask"]),
-    ("tokio", &["memos-runtime"]),
+    ("tokio", &["memos", "memos-runtime"]),
     ("toml", &["memos-memory"]),
     ("tracing", &["memos-runtime"]),
     ("tracing-opentelemetry", &["memos-runtime"]),

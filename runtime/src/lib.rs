@@ -24,11 +24,8 @@
 //! ```
 
 pub mod actor;
-<<<<<<< HEAD
-mod governance;
-=======
 pub mod gateway;
->>>>>>> in-gate
+mod governance;
 mod kernel;
 mod limits;
 pub mod telemetry;

@@ -8,8 +8,8 @@ use memos_memory::error::ErrorKind;
 use memos_memory::governance::Principal;
 use memos_memory::vault::VaultOptions;
 
-use super::watch::{SOCKET, Watcher};
 use super::snapshot::ActorFigures;
+use super::watch::{SOCKET, Watcher};
 use super::{Kind, Snapshot};
 use crate::{Kernel, KernelOptions, RuntimeLimits, Session};
 

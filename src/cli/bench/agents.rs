@@ -16,7 +16,7 @@ use memos::operator::{MemoryCall, recall};
 use memos::reader::read_question;
 use memos::vault::{Batch, Space, VaultOptions};
 use memos::{Error, Result};
-use memos_runtime::{Kernel, KernelOptions, RuntimeLimits, Session, SpaceHandle, block_on_threads, measure};
+use memos_runtime::{Kernel, KernelOptions, RuntimeLimits, Session, SpaceHandle, block_on_threads};
 use serde::Serialize;
 
 use super::corpus::{BATCH, Corpus, draft, fill};

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use memos::cube::Layer;
-use memos::vault::VaultOptions;
 use memos::{Error, Result};
 use memos_runtime::actor::Heard;
 use memos_runtime::{Kernel, Session, SpaceHandle, block_on_threads, measure};
