@@ -46,6 +46,7 @@ pub mod limits;
 pub mod operator;
 pub mod pipeline;
 pub mod reader;
+pub mod schedule;
 pub mod time;
 pub mod vault;
 

@@ -29,7 +29,7 @@ use serde::Serialize;
 use crate::cube::State;
 use crate::error::{Error, Result};
 
-pub(crate) use decay::decayed;
+pub(crate) use decay::{age_millis, decayed};
 pub use retention::{Due, Reason, Retention, Standing, due, over_budget};
 
 /// A way from one state to another.

@@ -14,6 +14,7 @@ mod receipt;
 
 pub use call::{AskedTime, Intent, MemoryCall};
 pub use features::{Feature, Weights};
+pub(crate) use pack::estimated_tokens;
 pub use recall::recall;
 pub(crate) use recall::recall_without;
 pub use receipt::{Answer, PathStep, RecallTimes, Receipt};

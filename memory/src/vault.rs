@@ -7,6 +7,7 @@
 
 mod audit;
 mod batch;
+mod candidates;
 mod charter;
 mod commit;
 mod erasure;

@@ -28,6 +28,7 @@ pub mod gateway;
 mod governance;
 mod kernel;
 mod limits;
+pub mod scheduler;
 pub mod telemetry;
 mod vault;
 mod watched;

@@ -201,6 +201,16 @@ impl Session {
         }
     }
 
+    /// Returns in whose name it works.
+    pub fn principal(&self) -> &Principal {
+        &self.call.principal
+    }
+
+    /// Returns where it works.
+    pub fn space(&self) -> &SpaceHandle {
+        &self.space
+    }
+
     fn call(&self) -> Call {
         let deadline = Instant::now().checked_add(self.patience);
         Call { deadline, ..self.call.clone() }

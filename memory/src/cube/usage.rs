@@ -57,6 +57,12 @@ impl Usage {
         decayed(self.heat, self.heat_at, at, HEAT_HALF_LIFE_MILLIS)
     }
 
+    /// Returns how many reads there will be within a time if it goes on as it did: the rate that keeps heat where it is.
+    pub fn expected_reads(&self, at: Timestamp, within_millis: u64) -> f32 {
+        let half_lives = within_millis as f64 / HEAT_HALF_LIFE_MILLIS as f64;
+        self.heat(at) * (std::f64::consts::LN_2 * half_lives) as f32
+    }
+
     /// Returns the parts that [`Usage::from_parts`] takes, for a snapshot.
     pub(crate) fn heat_parts(&self) -> (f32, Timestamp) {
         (self.heat, self.heat_at)
@@ -82,5 +88,16 @@ mod tests {
         assert!((usage.heat(Timestamp::from_millis(week)) - 1.5).abs() < 1e-6);
         assert!((usage.heat(Timestamp::from_millis(3 * week)) - 0.375).abs() < 1e-6);
         assert_eq!((usage.reads, usage.last_read), (2, Some(Timestamp::from_millis(week))));
+    }
+
+    #[test]
+    fn reads_are_expected_at_the_rate_at_which_they_came() {
+        let (hour, day) = (3_600_000, 24 * 3_600_000);
+        let mut usage = Usage::default();
+        // Six reads a day for ten weeks.
+        (0..10 * 7 * 6).for_each(|read| usage.record(UseSignal::Read, Timestamp::from_millis(read * 4 * hour)));
+        let end = Timestamp::from_millis(10 * 7 * day);
+        assert!((usage.expected_reads(end, day as u64) - 6.0).abs() < 0.1);
+        assert_eq!(usage.expected_reads(end, 0), 0.0);
     }
 }

@@ -13,6 +13,6 @@ pub(crate) fn decayed(amount: f32, since: Timestamp, now: Timestamp, half_life_m
 }
 
 /// Returns how long ago `since` was; a clock that was set back makes nothing younger than new.
-pub(super) fn age_millis(since: Timestamp, now: Timestamp) -> u64 {
+pub(crate) fn age_millis(since: Timestamp, now: Timestamp) -> u64 {
     u64::try_from(now.as_millis().saturating_sub(since.as_millis())).unwrap_or(0)
 }

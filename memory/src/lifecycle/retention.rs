@@ -88,7 +88,8 @@ impl Standing {
         }
     }
 
-    fn last_touched(&self) -> Timestamp {
+    /// Returns when it was last read, restored or made.
+    pub(crate) fn last_touched(&self) -> Timestamp {
         self.usage.last_read.map_or(self.begun, |read| read.max(self.begun))
     }
 

@@ -11,7 +11,7 @@ const SAME: f32 = 0.9;
 const FEWEST_TERMS: usize = 4;
 
 /// Estimates how many tokens a text takes.
-pub(super) fn estimated_tokens(text: &str) -> usize {
+pub(crate) fn estimated_tokens(text: &str) -> usize {
     text.len().div_ceil(BYTES_PER_TOKEN)
 }
 

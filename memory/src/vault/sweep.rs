@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use super::batch::Batch;
 use super::erasure::Erasure;
+use super::projection::CubeHead;
 use super::space::Space;
-use crate::cube::{CubeId, State};
+use crate::cube::{CubeId, Governance, State};
 use crate::error::Result;
 use crate::governance::{Operation, Principal};
+use crate::ledger::LedgerReader;
 use crate::lifecycle::{self, Due, Retention, Standing, Transition};
 
 /// What a sweep has found, and done unless it was a dry run.
@@ -98,26 +100,30 @@ impl Space {
         let mut standings = Vec::with_capacity(view.heads.len());
         for (slot, head) in (0..).zip(&view.heads).filter(|(_, head)| head.state != State::Erased) {
             let header = ledger.bare_header(head.event)?;
-            let first = head.versions().next().unwrap_or(head.event);
-            let since = ledger.written_at(head.state_event)?;
-            let came_back = head.state == State::Activated
-                && head.earlier_states.last().is_some_and(|(_, state)| {
-                    matches!(state, State::Merged | State::Archived | State::Expired | State::Frozen)
-                });
-            let begun = if came_back { since } else { ledger.written_at(first)? };
-            let standing = Standing {
-                id: head.id,
-                state: head.state,
-                since,
-                begun,
-                usage: head.usage,
-                lifespan: header.governance.lifespan,
-                legal_hold: head.legal_hold,
-                priority: header.governance.priority,
-            };
+            let standing = standing_of(&ledger, head, &header.governance)?;
             let may = |operation| self.decide(&view, caller, operation, slot).allowed();
             standings.push((standing, may(Operation::Write), may(Operation::Erase)));
         }
         Ok(standings)
     }
+}
+
+/// Returns what the rules look at in the cube of a head.
+pub(super) fn standing_of(ledger: &LedgerReader, head: &CubeHead, governance: &Governance) -> Result<Standing> {
+    let first = head.versions().next().unwrap_or(head.event);
+    let since = ledger.written_at(head.state_event)?;
+    let came_back = head.state == State::Activated
+        && head.earlier_states.last().is_some_and(|(_, state)| {
+            matches!(state, State::Merged | State::Archived | State::Expired | State::Frozen)
+        });
+    Ok(Standing {
+        id: head.id,
+        state: head.state,
+        since,
+        begun: if came_back { since } else { ledger.written_at(first)? },
+        usage: head.usage,
+        lifespan: governance.lifespan,
+        legal_hold: head.legal_hold,
+        priority: governance.priority,
+    })
 }
