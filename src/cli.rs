@@ -42,6 +42,7 @@ mod table;
 mod top;
 mod verify;
 mod watermark;
+mod work;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -119,6 +120,8 @@ enum Command {
     Keep(govern::KeepArguments),
     /// Does once what time and rules ask for: archives, expires, erases
     Sweep(sweep::SweepArguments),
+    /// Lets memory evolve, once: merges, resolves contradictions, summarises, reflects, links, sweeps
+    Work(work::WorkArguments),
     /// Forgets memories for good, with every copy and key
     Erase(erase::EraseArguments),
     /// Shows or changes the rules of a space
@@ -204,6 +207,7 @@ fn dispatch(command: Command, scope: &Scope, screen: &mut Screen) -> Result<Foun
         Command::Share(arguments) => govern::share(arguments, scope, screen)?,
         Command::Keep(arguments) => govern::keep(&arguments, scope, screen)?,
         Command::Sweep(arguments) => sweep::run(&arguments, scope, screen)?,
+        Command::Work(arguments) => work::run(&arguments, scope, screen)?,
         Command::Erase(arguments) => erase::run(&arguments, scope, screen)?,
         Command::Charter(arguments) => charter::run(&arguments, scope, screen)?,
         Command::Audit(arguments) => return audit::run(arguments, scope, screen),

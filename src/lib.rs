@@ -29,8 +29,8 @@
 pub mod picture;
 
 pub use memos_memory::{
-    Error, ErrorKind, Result, cube, disk, embed, error, exchange, governance, graph, index, keys, ledger, lifecycle,
-    limits, operator, pipeline, reader, time, vault,
+    Error, ErrorKind, Result, cube, disk, embed, error, evolve, exchange, governance, graph, index, keys, ledger,
+    lifecycle, limits, operator, pipeline, reader, time, vault,
 };
 
 pub use memos_runtime as runtime;

@@ -34,6 +34,7 @@ pub mod doors;
 pub mod embed;
 pub mod english;
 pub mod error;
+pub mod evolve;
 pub mod exchange;
 pub mod governance;
 pub mod graph;

@@ -3,11 +3,11 @@
 //! Reading a source is idempotent: what the space holds already is left alone, so an interrupted reading is simply
 //! repeated. A language model plugs in as a [`FactExtractor`]; what it finds goes the same way as what the rules find.
 
-mod assertions;
-mod drafts;
-mod duplicates;
+pub(crate) mod assertions;
+pub(crate) mod drafts;
+pub(crate) mod duplicates;
 mod entities;
-mod facts;
+pub(crate) mod facts;
 mod ingest;
 mod question;
 pub mod sentences;

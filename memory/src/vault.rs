@@ -40,6 +40,7 @@ pub(crate) use snapshot::fuzz_snapshot;
 pub use space::Space;
 pub use stats::SpaceStats;
 pub use sweep::Swept;
+pub(crate) use sweep::{CROWDED_OUT, Sweeping};
 pub use verify::Verified;
 
 use std::collections::HashMap;

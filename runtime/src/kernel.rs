@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::actor::supervisor::Supervisor;
 use crate::actor::{ActorFact, Behaviour, ChildSpec, DeadLetters, Directory, Handle, Home, Subscription, Topic};
 use crate::governance::{Governor, RulesChanged};
+use crate::lifecycle::News;
 use crate::limits::RuntimeLimits;
 use crate::telemetry::watch::Watch;
 use crate::telemetry::{Counters, Meters};
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     pub(crate) counters: Arc<Counters>,
     watch: OnceLock<Watch>,
+    /// Hears of spaces that change or are opened.
+    pub(crate) news: Arc<News>,
     supervisor: OnceLock<Supervisor>,
     facts: Topic<ActorFact>,
     governor: OnceLock<Handle<Governor>>,
@@ -263,6 +266,7 @@ impl Kernel {
             started: Instant::now(),
             counters: Arc::default(),
             watch: OnceLock::new(),
+            news: Arc::default(),
             supervisor: OnceLock::new(),
             facts: Topic::new(limits.topic_backlog, limits.topic_subscribers),
             governor: OnceLock::new(),
@@ -302,6 +306,23 @@ impl Kernel {
         Ok(SpaceHandle::new(room, self.life.clone()))
     }
 
+    /// Returns a space if it is open at the moment.
+    pub(crate) fn open_space(&self, name: &SpaceName) -> Option<SpaceHandle> {
+        let room = self.life.shared.rooms.lock().get(name).and_then(Weak::upgrade);
+        room.filter(|room| room.is_open()).map(|room| SpaceHandle::new(room, self.life.clone()))
+    }
+
+    /// Returns the names of the spaces that are open at the moment.
+    pub(crate) fn open_spaces(&self) -> Vec<SpaceName> {
+        let rooms: Vec<Arc<Room>> = self.life.shared.rooms.lock().values().filter_map(Weak::upgrade).collect();
+        rooms.iter().filter(|room| room.is_open()).map(|room| room.name().clone()).collect()
+    }
+
+    /// Returns where changes are told.
+    pub(crate) fn news(&self) -> Arc<News> {
+        self.life.shared.news.clone()
+    }
+
     /// Begins an actor under a name of its own. `begin` makes its state, the first time and whenever it is begun again;
     /// it is told how many times that was.
     ///
@@ -315,13 +336,26 @@ impl Kernel {
     where
         F: Future<Output = Result<B>> + Send + 'static,
     {
+        self.spawn_with_note(name, begin, || None).await
+    }
+
+    /// Begins an actor that tells itself something first.
+    pub(crate) async fn spawn_with_note<B: Behaviour, F>(
+        &self,
+        name: &str,
+        begin: impl Fn(u64) -> F + Send + Sync + 'static,
+        first_note: impl Fn() -> Option<B::Note> + Send + Sync + 'static,
+    ) -> Result<Handle<B>>
+    where
+        F: Future<Output = Result<B>> + Send + 'static,
+    {
         let shared = &self.life.shared;
         let meter = shared.counters.actor(name);
         let home = Home::new(name.to_owned(), shared.limits.mailbox, shared.letters.clone(), meter);
         let spec = ChildSpec {
             home: home.clone(),
             begin: Box::new(move |generation| Box::pin(begin(generation))),
-            first_note: Box::new(|| None),
+            first_note: Box::new(first_note),
             tasks: shared.limits.actor_tasks,
         };
         shared.begin(home, spec).await

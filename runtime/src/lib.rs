@@ -27,6 +27,7 @@ pub mod actor;
 pub mod gateway;
 mod governance;
 mod kernel;
+pub mod lifecycle;
 mod limits;
 pub mod scheduler;
 pub mod telemetry;

@@ -71,7 +71,7 @@ impl SpaceHandle {
         self.session_of(principal, false)
     }
 
-    /// Begins a session of the space itself, for what works in its name.
+    /// Begins a session of the space itself, for what works in its name. Reading in it does not keep the space open.
     pub(crate) fn keeper_session(&self) -> Result<Session> {
         Ok(self.session_of(Principal::keeper()?, true))
     }
@@ -86,6 +86,11 @@ impl SpaceHandle {
             seen: Arc::default(),
             _counted: CountedSession::begin(self.room.counters()),
         }
+    }
+
+    /// Returns how much waits for the space's writer, and for a thread that reads.
+    pub(crate) fn waiting(&self) -> usize {
+        self.room.waiting()
     }
 
     /// Gives the space other rules, in the name of a principal who may, or takes its charter away. They hold for every read and
@@ -390,7 +395,7 @@ impl Session {
     ) -> Result<T> {
         let (visit, loaded) = self.enter(call.deadline).await?;
         self.space.room.admit(&loaded, &call.principal, 0)?;
-        let (seen, deadline) = (self.point(), call.deadline);
+        let (seen, deadline, is_keepers) = (self.point(), call.deadline, self.is_keepers);
         let (readers, room, span) = (self.space.life.readers(), self.space.room.clone(), call.span.clone());
         room.meter().read_once();
         let done = readers.run_for(&span, deadline, move || {
@@ -403,11 +408,18 @@ impl Session {
             }
             let done = work(space, &call.principal);
             room.noted(&loaded, &call);
+            if space.ledger_head().events > head {
+                // It may have been others; to look once more costs little.
+                room.tell_news();
+            }
             if done.is_err() && space.has_stopped() {
                 // Its writer finds so too, when it writes next, and may have nothing to write.
                 let _ = loaded.writer.try_send(Call::new(call.principal), WriterCommand::Look);
             }
-            loaded.touch();
+            // What the space does by itself does not keep it open.
+            if !is_keepers {
+                loaded.touch();
+            }
             drop(visit);
             done
         });

@@ -161,6 +161,11 @@ impl Workers {
         }
     }
 
+    /// Returns how much waits for a thread.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.queue.lock().jobs.len()
+    }
+
     /// Does work for which nobody waits and which must be done, such as closing a file. It takes no place: there is at
     /// most as much of it as there are open spaces.
     pub(crate) fn must(&self, work: impl FnOnce() + Send + 'static) {

@@ -36,8 +36,11 @@ impl Spread {
     }
 }
 
-/// Links of one cube that are looked at besides `follows`.
-const LINKS_LOOKED_AT: usize = 16;
+/// Links of one cube besides `follows` over which something passes.
+const LINKS_PASSED: usize = 16;
+/// Links of one cube that are looked at for them. What takes no part is passed over without being counted, so that links to
+/// hidden cubes do not crowd out those to others.
+const LINKS_LOOKED_AT: usize = 256;
 
 impl MemoryGraph {
     /// Returns the cubes before (`Forward`: a `follows` link leads to what came before) or after `slot`, nearest first.
@@ -82,6 +85,7 @@ impl MemoryGraph {
             while chain.next().is_some_and(|edge| take(edge, 1.0)) {}
         }
         let others = if reach.lineage > 0.0 || reach.association > 0.0 { LINKS_LOOKED_AT } else { 0 };
+        let mut passed = 0;
         for edge in self.edges(slot).take(others) {
             let share = match edge.kind {
                 LinkKind::DerivedFrom => reach.lineage,
@@ -89,8 +93,11 @@ impl MemoryGraph {
                 // Similar cubes say the same and have nothing to give; the others say themselves what they have to say.
                 _ => 0.0,
             };
-            if share > 0.0 {
-                take(edge, share);
+            if share > 0.0 && take(edge, share) {
+                passed += 1;
+                if passed == LINKS_PASSED {
+                    break;
+                }
             }
         }
     }

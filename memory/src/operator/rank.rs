@@ -140,8 +140,12 @@ impl Surroundings {
         let surrounding = seeds.iter().flat_map(|&seed| around(view, seed, before, after));
         candidates.extend(surrounding.filter(|slot| seen.insert(*slot)));
         let mut looked_at: Vec<Slot> = candidates.iter().copied().filter(|slot| !matches.contains_key(slot)).collect();
-        let linked =
-            |slot: Slot| view.graph.edges(slot).filter(|edge| edge.kind == LinkKind::DerivedFrom).map(|edge| edge.slot);
+        // What is hidden is not counted among those that are looked at.
+        let is_shown = |slot: Slot| view.head(slot).is_some_and(|head| question.filter.classes.contains(head.class));
+        let linked = |slot: Slot| {
+            let derived = view.graph.edges(slot).filter(|edge| edge.kind == LinkKind::DerivedFrom);
+            derived.map(|edge| edge.slot).filter(|slot| is_shown(*slot))
+        };
         let superseders: Vec<(Slot, Slot)> = candidates.iter().flat_map(|&slot| superseders(view, slot)).collect();
         let is_candidate: FxHashSet<Slot> = candidates.iter().copied().collect();
         let giving = candidates.iter().flat_map(|&slot| {

@@ -8,8 +8,8 @@ use super::temporal::find_times;
 use crate::cube::{CubeDraft, OriginKind, SemanticType};
 use crate::time::{Timestamp, Window};
 
-/// Names of one cube that become tags.
-pub(super) fn entity_tag(name: &str) -> String {
+/// Returns the tag of a name that a text names.
+pub(crate) fn entity_tag(name: &str) -> String {
     format!("entity:{name}")
 }
 
@@ -106,18 +106,15 @@ pub(super) fn summary(place: &TurnPlace<'_>, digest: &Digest, options: &IngestOp
         return None;
     }
     let speaker = |turn: usize| place.session.turns.get(turn).map_or("", |turn| turn.speaker.as_str());
-    let lines: Vec<String> =
-        digest.sentences.iter().map(|(turn, sentence)| format!("{}: {}", speaker(*turn), sentence.trim())).collect();
-    let about = if digest.topics.is_empty() { String::new() } else { format!("About {}. ", digest.topics.join(", ")) };
     Some(CubeDraft {
         title: session_name(place.conversation, place.session),
-        tags: digest.topics.iter().map(|topic| format!("topic:{topic}")).collect(),
+        tags: digest.tags(),
         path: vec![place.conversation.name.clone()],
         origin: OriginKind::Inference,
         task: options.task.clone(),
         session: Some(session_name(place.conversation, place.session)),
         observed: Some(place.at),
         layer: options.layer.clone(),
-        ..CubeDraft::text(SemanticType::Summary, format!("{about}{}", lines.join(" / ")))
+        ..CubeDraft::text(SemanticType::Summary, digest.text(speaker))
     })
 }

@@ -14,7 +14,7 @@ use crate::time::{Timestamp, Window};
 use crate::vault::{Batch, Space};
 
 /// Facts about the same thing that are looked at.
-const MOST_KNOWN: usize = 160;
+pub(crate) const MOST_KNOWN: usize = 160;
 
 /// A fact that holds at present, as far as this reading knows.
 #[derive(Debug, Clone)]
@@ -110,7 +110,7 @@ impl FactBook {
 }
 
 /// The tag by which a fact is found again.
-fn fact_tag(assertion: &Assertion) -> String {
+pub(crate) fn fact_tag(assertion: &Assertion) -> String {
     format!("fact:{}/{}", assertion.subject.to_lowercase(), assertion.attribute.to_lowercase())
 }
 

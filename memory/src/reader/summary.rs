@@ -23,6 +23,24 @@ pub(crate) struct Digest {
     pub(crate) sentences: Vec<(usize, String)>,
 }
 
+impl Digest {
+    /// Returns the summary: the topics, and the sentences with who said them. `speaker` names who that is for a turn.
+    pub(crate) fn text<'a>(&self, speaker: impl Fn(usize) -> &'a str) -> String {
+        let line = |(turn, sentence): &(usize, String)| match speaker(*turn) {
+            "" => sentence.trim().to_owned(),
+            speaker => format!("{speaker}: {}", sentence.trim()),
+        };
+        let lines: Vec<String> = self.sentences.iter().map(line).collect();
+        let about = if self.topics.is_empty() { String::new() } else { format!("About {}. ", self.topics.join(", ")) };
+        format!("{about}{}", lines.join(" / "))
+    }
+
+    /// Returns the tags of the topics.
+    pub(crate) fn tags(&self) -> Vec<String> {
+        self.topics.iter().map(|topic| format!("topic:{topic}")).collect()
+    }
+}
+
 /// Finds what the turns of a session are about. Sensitive sentences are never taken.
 pub(crate) fn digest(reader: &TermReader, turns: &[&str]) -> Digest {
     // A term counts once a turn: what one speaker repeats in one breath is not the session's subject.

@@ -104,6 +104,14 @@ impl Batch {
         self
     }
 
+    /// Returns the links that it makes.
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.writes.iter().filter_map(|write| match write {
+            Write::Link(link) => Some(link),
+            _ => None,
+        })
+    }
+
     /// Returns how many changes there are.
     pub fn len(&self) -> usize {
         self.writes.len()

@@ -12,6 +12,7 @@ use super::space::Space;
 use crate::cube::{CubeId, Governance, State};
 use crate::error::Result;
 use crate::governance::{Operation, Principal};
+use crate::graph::Slot;
 use crate::ledger::LedgerReader;
 use crate::lifecycle::{self, Due, Retention, Standing, Transition};
 
@@ -26,7 +27,70 @@ pub struct Swept {
     pub denied: usize,
 }
 
+/// Which part of a space is swept.
+pub(crate) struct Sweeping {
+    /// The first cube.
+    pub(crate) from: Slot,
+    /// Cubes that are looked at.
+    pub(crate) most: usize,
+    /// Cubes for which something is due, after which it ends.
+    pub(crate) most_due: usize,
+}
+
+/// What is due in a part of a space.
+#[derive(Debug, Default)]
+pub(crate) struct DueIn {
+    pub(crate) due: Vec<Due>,
+    pub(crate) looked_at: usize,
+}
+
+/// The reason that stands on what is archived for its number.
+pub(crate) const CROWDED_OUT: &str = "the space recalls as many as it shall, and others matter more";
+
 impl Space {
+    /// Finds what is due in a part of the space, as far as the caller may do it, and from where to go on; none at its end.
+    pub(crate) fn due_in(
+        &self,
+        caller: &Principal,
+        rules: &Retention,
+        part: &Sweeping,
+    ) -> Result<(DueIn, Option<Slot>)> {
+        let now = self.now();
+        let mut found = DueIn::default();
+        let mut from = part.from;
+        while found.looked_at < part.most.max(1) && found.due.len() < part.most_due.max(1) {
+            let standings = self.standings(caller, from, PART.min(part.most - found.looked_at))?;
+            if standings.is_empty() {
+                return Ok((found, None));
+            }
+            for (slot, standing, may) in standings {
+                found.looked_at += 1;
+                from = slot + 1;
+                let due = standing.and_then(|standing| lifecycle::due(&standing, now, rules));
+                found.due.extend(due.filter(|due| may.allows(due.transition)));
+                if found.due.len() >= part.most_due.max(1) {
+                    break;
+                }
+            }
+        }
+        let is_over = from as usize >= self.view().heads.len();
+        Ok((found, (!is_over).then_some(from)))
+    }
+
+    /// Returns up to `limit` of the cubes that are to be archived so that at most `most` are recalled.
+    pub(crate) fn over_budget(&self, caller: &Principal, most: usize, limit: usize) -> Result<Vec<CubeId>> {
+        let recalled = self.view().heads.iter().filter(|head| head.state.is_recalled()).count();
+        if recalled <= most {
+            return Ok(Vec::new());
+        }
+        let standings = self.standings(caller, 0, usize::MAX)?;
+        let movable: Vec<Standing> =
+            standings.into_iter().filter(|(.., may)| may.write).filter_map(|(_, standing, _)| standing).collect();
+        let mut over = lifecycle::over_budget(&movable, most, self.now());
+        over.truncate(limit.max(1));
+        Ok(over)
+    }
+
     /// Expires, archives and erases what is due, and archives what exceeds `most_recalled`. With `dry_run` nothing is
     /// written.
     ///
@@ -41,12 +105,14 @@ impl Space {
     ) -> Result<Swept> {
         rules.check()?;
         let now = self.now();
-        let standings = self.standings(caller)?;
+        let standings = self.standings(caller, 0, usize::MAX)?;
+        let standings: Vec<(Standing, May)> =
+            standings.into_iter().filter_map(|(_, standing, may)| Some((standing?, may))).collect();
         let mut swept = Swept::default();
         let mut moved = std::collections::HashSet::new();
-        for (standing, may_write, may_erase) in &standings {
+        for (standing, may) in &standings {
             let Some(due) = lifecycle::due(standing, now, rules) else { continue };
-            if if due.transition == Transition::Erase { *may_erase } else { *may_write } {
+            if may.allows(due.transition) {
                 moved.insert(due.cube);
                 swept.due.push(due);
             } else {
@@ -56,8 +122,8 @@ impl Space {
         if let Some(most) = most_recalled {
             let left: Vec<Standing> = standings
                 .iter()
-                .filter(|(standing, may_write, _)| *may_write && !moved.contains(&standing.id))
-                .map(|(standing, ..)| *standing)
+                .filter(|(standing, may)| may.write && !moved.contains(&standing.id))
+                .map(|(standing, _)| *standing)
                 .collect();
             swept.over_budget = lifecycle::over_budget(&left, most, now);
         }
@@ -82,7 +148,7 @@ impl Space {
             batch.set_state(due.cube, state, due.reason.to_string());
         }
         for cube in &swept.over_budget {
-            batch.set_state(*cube, State::Archived, "the space recalls as many as it shall, and others matter more");
+            batch.set_state(*cube, State::Archived, CROWDED_OUT);
         }
         if !batch.is_empty() {
             self.commit_whole(caller, batch)?;
@@ -93,18 +159,39 @@ impl Space {
         Ok(())
     }
 
-    /// Returns what the rules look at in each cube that is not erased, and whether the caller may write and erase it.
-    fn standings(&self, caller: &Principal) -> Result<Vec<(Standing, bool, bool)>> {
-        let view = self.view().clone();
+    /// Returns what the rules look at in up to `most` cubes from one on, and what the caller may do with them; of one that is
+    /// erased nothing.
+    fn standings(&self, caller: &Principal, from: Slot, most: usize) -> Result<Vec<(Slot, Option<Standing>, May)>> {
+        // A copy of the heads alone: whoever holds the whole makes every writer copy it, too.
+        let heads: Vec<(Slot, CubeHead, May)> = {
+            let view = self.view();
+            let heads = (0..).zip(&view.heads).skip(from as usize).take(most);
+            let may = |slot, operation| self.decide(&view, caller, operation, slot).allowed();
+            let may = |slot| May { write: may(slot, Operation::Write), erase: may(slot, Operation::Erase) };
+            heads.map(|(slot, head)| (slot, head.clone(), may(slot))).collect()
+        };
         let ledger = self.ledger()?;
-        let mut standings = Vec::with_capacity(view.heads.len());
-        for (slot, head) in (0..).zip(&view.heads).filter(|(_, head)| head.state != State::Erased) {
-            let header = ledger.bare_header(head.event)?;
-            let standing = standing_of(&ledger, head, &header.governance)?;
-            let may = |operation| self.decide(&view, caller, operation, slot).allowed();
-            standings.push((standing, may(Operation::Write), may(Operation::Erase)));
-        }
-        Ok(standings)
+        let standing = |head: &CubeHead| match head.state {
+            State::Erased => Ok(None),
+            _ => standing_of(&ledger, head, &ledger.bare_header(head.event)?.governance).map(Some),
+        };
+        heads.into_iter().map(|(slot, head, may)| Ok((slot, standing(&head)?, may))).collect()
+    }
+}
+
+/// Cubes whose heads are copied at a time.
+const PART: usize = 1024;
+
+/// What a caller may do with a cube.
+#[derive(Debug, Clone, Copy)]
+struct May {
+    write: bool,
+    erase: bool,
+}
+
+impl May {
+    fn allows(self, transition: Transition) -> bool {
+        if transition == Transition::Erase { self.erase } else { self.write }
     }
 }
 

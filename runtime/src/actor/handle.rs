@@ -100,6 +100,11 @@ impl<B: Behaviour> Handle<B> {
         self.home.name()
     }
 
+    /// Returns how many messages the actor has before it, those it works on included.
+    pub fn depth(&self) -> usize {
+        (self.home.most as usize).saturating_sub(self.home.places.free.available_permits())
+    }
+
     /// Sends a message, and waits for a place for it.
     ///
     /// # Errors

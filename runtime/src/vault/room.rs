@@ -136,6 +136,21 @@ impl Room {
 
     pub(super) fn publish(&self, changed: &Changed) {
         self.changes.publish(changed);
+        self.kernel.news.tell(&self.name);
+    }
+
+    /// Says that something was written beside the writer.
+    pub(super) fn tell_news(&self) {
+        self.kernel.news.tell(&self.name);
+    }
+
+    /// Returns how much waits for the writer and for a thread that reads.
+    pub(super) fn waiting(&self) -> usize {
+        let writer = match &*self.door.look() {
+            Door::Open(loaded) => loaded.writer.depth(),
+            _ => 0,
+        };
+        writer + self.kernel.readers.waiting()
     }
 
     pub(super) fn changes(&self) -> Result<Subscription<Changed>> {
@@ -233,6 +248,7 @@ impl Room {
         let used = AtomicU64::new(millis(started.elapsed()));
         let loaded = Arc::new(Loaded { space: Some(space), writer, used, started, closer, closed: Some(closed) });
         self.turn(shuttings, Door::Open(loaded.clone()))?;
+        self.kernel.news.tell(&self.name);
         Ok(loaded)
     }
 

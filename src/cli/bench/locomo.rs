@@ -9,9 +9,12 @@ use std::time::Instant;
 
 use clap::Args;
 use memos::cube::SemanticType;
+use memos::evolve::{Budget, EvolveRules, Job, run as run_job};
+use memos::governance::Principal;
 use memos::operator::{MemoryCall, recall};
 use memos::reader::source::{Format, LocomoSample, Part, Source, SourceLimits, read_locomo_questions, read_source};
 use memos::reader::{IngestOptions, ingest, read_question};
+use memos::vault::Space;
 use memos::{Error, Result};
 use serde::Serialize;
 
@@ -27,6 +30,9 @@ const TOKENS: usize = 200_000;
 pub(super) struct LocomoArguments {
     /// A file in LoCoMo's format
     file: PathBuf,
+    /// Let the memory evolve before it is asked
+    #[arg(long)]
+    evolved: bool,
 }
 
 /// With `--json`: the mean share of evidence among the first k, over all questions and by category, and the
@@ -64,7 +70,8 @@ pub(super) fn run(arguments: &LocomoArguments, screen: &mut Screen) -> Result<()
     let (mut asked, mut turns, mut seconds) = (Vec::new(), 0, 0.0);
     for (part, sample) in source.parts.iter().zip(&samples) {
         let conversation = Source { parts: vec![part.clone()], name: source.name.clone(), format: source.format };
-        let (stored, took) = ask_all(&conversation, sample, &mut asked, &mut || bar.inc(1))?;
+        let evolved = arguments.evolved;
+        let (stored, took) = ask_all(&conversation, sample, evolved, &mut asked, &mut || bar.inc(1))?;
         turns += stored;
         seconds += took;
     }
@@ -86,10 +93,25 @@ pub(super) fn run(arguments: &LocomoArguments, screen: &mut Screen) -> Result<()
     say(screen, &figures, &categories.iter().map(|(category, asked)| (*category, asked.len())).collect())
 }
 
+/// Does all jobs in a space until they find nothing.
+fn evolve(space: &Space) -> Result<()> {
+    let (keeper, rules) = (Principal::keeper()?, EvolveRules { session_quiet_millis: 0, ..EvolveRules::default() });
+    loop {
+        let mut done = 0;
+        for job in Job::ALL {
+            done += run_job(space, &keeper, job, &rules, Budget::default())?.total();
+        }
+        if done == 0 {
+            return Ok(());
+        }
+    }
+}
+
 /// Ingests one conversation and asks its questions. Returns how many turns were stored in how many seconds.
 fn ask_all(
     source: &Source,
     sample: &LocomoSample,
+    evolved: bool,
     asked: &mut Vec<Asked>,
     done: &mut dyn FnMut(),
 ) -> Result<(usize, f64)> {
@@ -98,6 +120,9 @@ fn ask_all(
     let started = Instant::now();
     let report = ingest(&space, &me, source, &IngestOptions::default(), &mut |_, _| {})?;
     let seconds = started.elapsed().as_secs_f64();
+    if evolved {
+        evolve(&space)?;
+    }
     let sessions = source.parts.iter().filter_map(|part| match part {
         Part::Conversation(conversation) => Some(&conversation.sessions),
         Part::Document(_) => None,
