@@ -37,6 +37,7 @@ mod scope;
 mod screen;
 mod sending;
 mod show;
+mod store;
 mod sweep;
 mod table;
 mod top;
@@ -108,6 +109,18 @@ enum Command {
     Import(import::ImportArguments),
     /// Says who exported a text that turned up somewhere
     Watermark(watermark::WatermarkArguments),
+    /// Offers memories to others, under terms
+    Publish(store::PublishArguments),
+    /// Lists what is offered, and what one waits for
+    Offers(store::OffersArguments),
+    /// Waits for offers, by tag or by meaning
+    Subscribe(store::SubscribeArguments),
+    /// Ends a subscription
+    Unsubscribe(store::UnsubscribeArguments),
+    /// Takes what is offered, here or in a bundle from elsewhere
+    Take(store::TakeArguments),
+    /// Ends an offer, and withdraws what was taken
+    Revoke(store::RevokeArguments),
     /// Takes a memory to another state of its life
     State(life::StateArguments),
     /// Lets a frozen memory be changed again
@@ -201,6 +214,12 @@ fn dispatch(command: Command, scope: &Scope, screen: &mut Screen) -> Result<Foun
         Command::Export(arguments) => export::run(&arguments, scope, screen)?,
         Command::Import(arguments) => import::run(&arguments, scope, screen)?,
         Command::Watermark(arguments) => return watermark::run(arguments, scope, screen),
+        Command::Publish(arguments) => store::publish(arguments, scope, screen)?,
+        Command::Offers(arguments) => return store::offers(&arguments, scope, screen),
+        Command::Subscribe(arguments) => store::subscribe(arguments, scope, screen)?,
+        Command::Unsubscribe(arguments) => store::unsubscribe(&arguments, scope, screen)?,
+        Command::Take(arguments) => store::take(&arguments, scope, screen)?,
+        Command::Revoke(arguments) => store::revoke(&arguments, scope, screen)?,
         Command::State(arguments) => life::state(&arguments, scope, screen)?,
         Command::Unfreeze(arguments) => life::unfreeze(&arguments, scope, screen)?,
         Command::Hold(arguments) => govern::hold(&arguments, scope, screen)?,

@@ -17,5 +17,7 @@ pub fn heading() -> Heading {
         exported_at: Timestamp::from_millis(0),
         ledger: BundleLedger { events: 1, digest: Digest::of(b""), root: None },
         left_out: Vec::new(),
+        licence: None,
+        revoked: None,
     }
 }

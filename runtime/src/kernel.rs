@@ -14,6 +14,7 @@ use memos_memory::cube::SpaceName;
 use memos_memory::error::{Error, ErrorKind, Result};
 use memos_memory::vault::{Vault, VaultOptions};
 use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 
 use crate::actor::supervisor::Supervisor;
@@ -21,6 +22,7 @@ use crate::actor::{ActorFact, Behaviour, ChildSpec, DeadLetters, Directory, Hand
 use crate::governance::{Governor, RulesChanged};
 use crate::lifecycle::News;
 use crate::limits::RuntimeLimits;
+use crate::store::{Counter, MemStore};
 use crate::telemetry::watch::Watch;
 use crate::telemetry::{Counters, Meters};
 use crate::vault::{Room, SpaceHandle};
@@ -56,6 +58,7 @@ pub(crate) struct Shared {
     /// The ways to close and drain the actors, by name.
     gates: Mutex<HashMap<String, Arc<dyn Gate>>>,
     closed: AtomicBool,
+    counter: OnceCell<Counter>,
 }
 
 /// The gate of one actor of any kind.
@@ -274,6 +277,7 @@ impl Kernel {
             rooms: Mutex::default(),
             gates: Mutex::default(),
             closed: AtomicBool::new(false),
+            counter: OnceCell::new(),
             limits,
         });
         let heard = Arc::downgrade(&shared);
@@ -321,6 +325,15 @@ impl Kernel {
     /// Returns where changes are told.
     pub(crate) fn news(&self) -> Arc<News> {
         self.life.shared.news.clone()
+    }
+
+    /// Returns MemStore, which is begun with its first use.
+    ///
+    /// # Errors
+    /// `Unavailable` when the kernel is shut down.
+    pub async fn store(&self) -> Result<MemStore> {
+        let counter = self.life.shared.counter.get_or_try_init(|| Counter::begin(self)).await?;
+        Ok(MemStore::new(self.clone(), counter.clone()))
     }
 
     /// Begins an actor under a name of its own. `begin` makes its state, the first time and whenever it is begun again;

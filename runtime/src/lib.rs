@@ -30,6 +30,7 @@ mod kernel;
 pub mod lifecycle;
 mod limits;
 pub mod scheduler;
+pub mod store;
 pub mod telemetry;
 mod vault;
 mod watched;

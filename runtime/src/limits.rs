@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::store::StoreLimits;
+
 /// The bounds within which a kernel works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeLimits {
@@ -53,6 +55,8 @@ pub struct RuntimeLimits {
     pub idle: Duration,
     /// Programs that look at the kernel's meters at a time, by the socket in its folder. With 0 there is no socket.
     pub watchers: usize,
+    /// The bounds of MemStore.
+    pub store: StoreLimits,
 }
 
 impl Default for RuntimeLimits {
@@ -81,6 +85,7 @@ impl Default for RuntimeLimits {
             audit_delay: Duration::from_millis(200),
             idle: Duration::from_secs(300),
             watchers: 4,
+            store: StoreLimits::default(),
         }
     }
 }

@@ -175,7 +175,8 @@ impl Scope {
         })
     }
 
-    fn options(&self) -> Result<VaultOptions> {
+    /// Returns what a vault in the data folder works with.
+    pub(super) fn options(&self) -> Result<VaultOptions> {
         let origin = self.key_origin()?;
         let given = match origin {
             // The vault makes its own key when it begins.

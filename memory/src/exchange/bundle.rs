@@ -26,7 +26,9 @@ mod record;
 mod signature;
 mod writer;
 
-pub use manifest::{BundleCounts, BundleLedger, BundleLeftOut, BundleMember, Heading, Manifest};
+pub use manifest::{
+    BundleCounts, BundleLedger, BundleLeftOut, BundleLicence, BundleMember, BundleRevocation, Heading, Manifest,
+};
 pub use reader::{Bundle, read_bundle};
 pub use record::{
     BundleActivation, BundleCube, BundleForm, BundleGovernance, BundleGrant, BundleLifespan, BundleLink, BundleOrigin,

@@ -15,7 +15,7 @@ use super::bundle::{
 use super::foreign::ForeignImport;
 use super::import::{ImportOptions, ImportReport, Incoming, Known, Seen, Step, plan_import};
 use crate::cube::{Cube, CubeId, Digest, SemanticType, State};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::governance::sensitivity::{find_sensitive, redact};
 use crate::governance::{Operation, Outcome, Principal};
 use crate::graph::{Link, Slot};
@@ -133,6 +133,8 @@ pub fn export(
         exported_at: space.now(),
         ledger: BundleLedger { events: ledger.events, digest: ledger.digest, root: Some(root) },
         left_out: left_out.iter().map(|(why, cubes)| BundleLeftOut { why: why.clone(), cubes: *cubes }).collect(),
+        licence: None,
+        revoked: None,
     };
     let written = writer.finish(heading, options.signer)?;
     let BundleCounts { cubes, redacted, links, bodies } = written.counts;
@@ -162,7 +164,7 @@ impl Readable {
             heads.push(match view.slot(cube).and_then(readable) {
                 Some(head) => head.clone(),
                 None => {
-                    return Err(crate::Error::not_found(format!("there is no cube `{cube}` that the caller may see")));
+                    return Err(Error::not_found(format!("there is no cube `{cube}` that the caller may see")));
                 }
             });
         }
@@ -264,9 +266,16 @@ impl Exporting<'_> {
 /// Takes the cubes and links of a bundle into a space, in one transaction.
 ///
 /// # Errors
-/// `Invalid` when something breaks a limit of the space; `Conflict` when a cube changed while the import was planned,
-/// and the import may be repeated; `Unavailable` when the disk fails. Nothing was changed then.
+/// `Denied` when the bundle is for MemStore, which holds it to its terms; `Invalid` when something breaks a limit of the
+/// space; `Conflict` when a cube changed while the import was planned, and the import may be repeated; `Unavailable` when
+/// the disk fails. Nothing was changed then.
 pub fn import(space: &Space, caller: &Principal, bundle: Bundle, options: ImportOptions) -> Result<ImportReport> {
+    let Heading { licence, revoked, .. } = &bundle.manifest.heading;
+    if licence.is_some() || revoked.is_some() {
+        return Err(Error::denied(
+            "the bundle comes under the terms of an offer; take it, as `memos take FILE` does, in place of importing it",
+        ));
+    }
     let (cubes, links) = Incoming::of_bundle(bundle)?;
     import_all(space, caller, cubes, &links, options)
 }

@@ -47,6 +47,25 @@ pub struct NeighbourCube {
 }
 
 impl Space {
+    /// Returns the links between cubes of a set, as far as the caller may read both of their ends, ascending.
+    pub fn links_between(&self, caller: &Principal, cubes: &[CubeId]) -> Vec<Link> {
+        let view = self.view();
+        let readable = self.readable(&view, caller);
+        let visible = |slot: &Slot| view.head(*slot).is_some_and(|head| readable.contains(head.class));
+        let slots: HashSet<Slot> = cubes.iter().filter_map(|cube| view.slot(cube)).filter(visible).collect();
+        let mut links = Vec::new();
+        for from in &slots {
+            let leaving = view.graph().edges(*from).filter(|edge| edge.direction == crate::graph::Direction::Forward);
+            for edge in leaving.filter(|edge| slots.contains(&edge.slot)) {
+                if let (Some(from), Some(to)) = (view.head(*from), view.head(edge.slot)) {
+                    links.push(Link { from: from.id, kind: edge.kind, to: to.id });
+                }
+            }
+        }
+        links.sort_unstable();
+        links
+    }
+
     /// Returns the cubes at most `hops` links away from one, at most `most` of them, and the links between them. What the
     /// caller may not read is not there, and nothing is reached through it.
     ///

@@ -7,7 +7,7 @@ use super::space::Space;
 use crate::cube::{Cube, CubeId, Lifecycle, Payload, State, Usage, is_role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::governance::redaction::{NO_DIGEST, redacted};
-use crate::governance::{Access, Operation, Outcome, Principal};
+use crate::governance::{Access, Decision, Operation, Outcome, Principal};
 use crate::graph::Slot;
 use crate::ledger::{Change, Event, LedgerReader, check_header};
 
@@ -68,6 +68,21 @@ impl Space {
     /// As [`Space::get`].
     pub fn usage(&self, caller: &Principal, cube: &CubeId) -> Result<Usage> {
         Ok(self.readable_head(caller, cube)?.0.usage)
+    }
+
+    /// Decides one operation of a caller on the present version of a cube, for those who act in somebody's name. A cube
+    /// that is not there is denied like one that the caller may not see.
+    pub fn decide_on(&self, caller: &Principal, operation: Operation, cube: &CubeId) -> Decision {
+        let view = self.view();
+        match view.slot(cube).filter(|slot| view.head(*slot).is_some_and(|head| head.state != State::Erased)) {
+            Some(slot) => self.decide(&view, caller, operation, slot),
+            None => Decision::deny("there is no such cube"),
+        }
+    }
+
+    /// Decides whether a caller may change the rules of the space.
+    pub fn decide_governing(&self, caller: &Principal) -> Decision {
+        self.ruling().decide_governing(caller)
     }
 
     /// Returns the ids of the cubes that the caller may read and whose id begins or ends with `part`, at most `most`.

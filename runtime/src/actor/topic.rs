@@ -58,6 +58,11 @@ impl<T: Clone + Send> Topic<T> {
         Ok(Subscription { line })
     }
 
+    /// Returns whether anybody listens.
+    pub fn is_heard(&self) -> bool {
+        self.lines.lock().iter().any(|line| line.strong_count() > 0)
+    }
+
     /// Tells all subscribers.
     pub fn publish(&self, fact: &T) {
         for line in self.lines.lock().iter().filter_map(Weak::upgrade) {

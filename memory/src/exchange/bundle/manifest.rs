@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::named;
-use crate::cube::{Digest, PrincipalId, SpaceName};
+use crate::cube::{CubeId, Digest, PrincipalId, SpaceName};
+use crate::ledger::SpaceKey;
 use crate::time::Timestamp;
 
 /// What a bundle is, and what it is made of.
@@ -35,6 +36,51 @@ pub struct Heading {
     /// What the exporter may read and the bundle does not hold, by reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<BundleLeftOut>,
+    /// The terms under which its memories may be taken. Absent: those of nobody but its receiver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub licence: Option<BundleLicence>,
+    /// What it takes back of what was handed out before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<BundleRevocation>,
+}
+
+/// The terms under which one receiver may take the memories of one bundle. A reader that knows no licences refuses them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleLicence {
+    /// Names the licence: it is taken up once.
+    pub id: CubeId,
+    /// The offer that it was granted for.
+    pub offer: CubeId,
+    /// What the offer is called.
+    pub name: String,
+    /// Which edition of it this is.
+    pub edition: u32,
+    /// Who offers it.
+    pub publisher: PrincipalId,
+    /// Who may take it.
+    pub to: PrincipalId,
+    /// The key of the one space that it may be taken into.
+    pub into: SpaceKey,
+    /// Until when its memories may be taken and kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Whether the receiver may offer them to others.
+    pub pass_on: bool,
+    /// Whether they go when the offer is revoked.
+    pub revocable: bool,
+}
+
+/// An offer that is no more. Who has taken it under a licence that can be revoked gives it back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleRevocation {
+    /// The offer.
+    pub offer: CubeId,
+    /// When it was revoked.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
 }
 
 /// The head of a ledger.

@@ -71,6 +71,8 @@ fn heading() -> Heading {
         exported_at: Timestamp::from_millis(77),
         ledger: BundleLedger { events: 3, digest: Digest::of(b"event"), root: Some(Digest::of(b"root")) },
         left_out: vec![BundleLeftOut { why: "sensitive".into(), cubes: 1 }],
+        licence: None,
+        revoked: None,
     }
 }
 
