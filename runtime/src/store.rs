@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memos_memory::cube::PrincipalId;
-use memos_memory::error::Result;
+use memos_memory::error::{Error, Result};
 use memos_memory::governance::Principal;
 use memos_memory::ledger::SpaceKey;
 use tokio::time::Instant;
@@ -100,7 +100,7 @@ impl MemStore {
     /// # Errors
     /// Those of reading and writing the space.
     pub async fn enforce(&self, space: &SpaceHandle) -> Result<usize> {
-        self.session(Principal::keeper()?).ask(space, |reply| Ask::Enforce { reply }).await
+        self.session(Principal::keeper()?).send(space, |reply| Ask::Enforce { reply }).await
     }
 
     /// Makes the actor fail, as a broken invariant of its own would, so that it is begun again: for tests of what stands
@@ -147,6 +147,13 @@ impl StoreSession {
     }
 
     async fn ask<T: Send>(&self, space: &SpaceHandle, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T> {
+        if self.call.principal.is_keeper() {
+            return Err(Error::denied("nobody acts in the name of the space itself"));
+        }
+        self.send(space, ask).await
+    }
+
+    async fn send<T: Send>(&self, space: &SpaceHandle, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T> {
         let call = Call { deadline: Instant::now().checked_add(self.patience), ..self.call.clone() };
         let space = space.clone();
         self.store.counter.handle.ask(call, |reply| StoreCommand::Serve { space, ask: ask(reply) }).await
@@ -217,6 +224,9 @@ impl StoreSession {
     /// # Errors
     /// `Busy` when as many listen as may.
     pub fn listen(&self, space: &SpaceHandle) -> Result<Subscription<StoreFact>> {
+        if self.call.principal.is_keeper() {
+            return Err(Error::denied("nobody acts in the name of the space itself"));
+        }
         self.store.counter.shop.board.listen(space.name(), &self.call.principal)
     }
 

@@ -262,8 +262,8 @@ impl Storekeeper {
         });
         let back = async move { Served { space: name, shelf: under_way.await.unwrap_or_default() } };
         if context.spawn(back).is_err() {
-            // It goes on by itself; who comes next waits at the gate.
-            queue.is_served = false;
+            // It goes on by itself; who comes next waits at the gate, and makes the shelf anew.
+            context.mailbox().tell(Served { space: space.clone(), shelf: None });
         }
     }
 

@@ -22,39 +22,39 @@ use super::offer::OfferId;
 
 /// What a space has under the id of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct There {
+pub(super) struct There {
     /// Whose it is.
-    pub owner: PrincipalId,
+    pub(super) owner: PrincipalId,
     /// Its state.
-    pub state: State,
+    pub(super) state: State,
     /// The digest of what it says.
-    pub content: Digest,
+    pub(super) content: Digest,
     /// The digest of its version.
-    pub version: Digest,
+    pub(super) version: Digest,
 }
 
 /// For whom and until when copies are made.
 #[derive(Debug, Clone)]
-pub struct Consignment<'a> {
+pub(super) struct Consignment<'a> {
     /// The offer.
-    pub offer: OfferId,
+    pub(super) offer: OfferId,
     /// Whose the copies are.
-    pub owner: &'a PrincipalId,
+    pub(super) owner: &'a PrincipalId,
     /// Until when they may be kept.
-    pub until: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
     /// When they arrive.
-    pub at: Timestamp,
+    pub(super) at: Timestamp,
 }
 
 /// What is to be written, and what is said of it.
 #[derive(Debug, Default)]
-pub struct Delivery {
+pub(super) struct Delivery {
     /// The changes that the taker must be allowed to make.
-    pub batch: Batch,
+    pub(super) batch: Batch,
     /// The copies that are there then.
-    pub copies: Vec<Copied>,
+    pub(super) copies: Vec<Copied>,
     /// What is said of them.
-    pub report: Delivered,
+    pub(super) report: Delivered,
 }
 
 /// What became of the memories of an offer.
@@ -78,7 +78,7 @@ pub struct Delivered {
 ///
 /// # Errors
 /// `Conflict` when somebody else has a memory under the id of a copy; those of `look`.
-pub fn plan(
+pub(super) fn plan(
     consignment: &Consignment<'_>,
     incoming: Vec<Incoming>,
     links: &[Link],

@@ -11,29 +11,29 @@ use super::offer::{LicenceId, OfferId, Vouched};
 
 /// One taking of an offer, as the offer's space keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Licence {
+pub(super) struct Licence {
     /// Names it.
-    pub id: LicenceId,
+    pub(super) id: LicenceId,
     /// The offer.
-    pub offer: OfferId,
+    pub(super) offer: OfferId,
     /// The edition that was taken.
-    pub edition: u32,
+    pub(super) edition: u32,
     /// Who took it.
-    pub taker: Vouched,
+    pub(super) taker: Vouched,
     /// Whose the copies are.
-    pub owner: PrincipalId,
+    pub(super) owner: PrincipalId,
     /// Where to.
-    pub to: Destination,
+    pub(super) to: Destination,
     /// When.
-    pub granted: Timestamp,
+    pub(super) granted: Timestamp,
     /// What became of it.
-    pub standing: Standing,
+    pub(super) standing: Standing,
 }
 
 /// Where copies go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Destination {
+pub(super) enum Destination {
     /// Into a space of this kernel.
     Space(SpaceName),
     /// Out of it, in a bundle for the space with this key.
@@ -43,7 +43,7 @@ pub enum Destination {
 /// What became of a licence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub(super) enum Standing {
     /// The use is counted, and the copies are on their way.
     Granted,
     /// The copies are there, or the bundle is made.
@@ -56,60 +56,60 @@ pub enum Standing {
 
 /// What somebody holds of one offer, as the space with the copies keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub(super) struct Held {
     /// The offer.
-    pub offer: OfferId,
+    pub(super) offer: OfferId,
     /// The space that offers it.
-    pub from: SpaceName,
+    pub(super) from: SpaceName,
     /// Who offers it.
-    pub publisher: PrincipalId,
+    pub(super) publisher: PrincipalId,
     /// The key of a space elsewhere, which alone can revoke it.
-    pub signer: Option<SpaceKey>,
+    pub(super) signer: Option<SpaceKey>,
     /// Whose the copies are.
-    pub owner: PrincipalId,
+    pub(super) owner: PrincipalId,
     /// Who took them last.
-    pub taker: PrincipalId,
+    pub(super) taker: PrincipalId,
     /// The edition that they are of.
-    pub edition: u32,
+    pub(super) edition: u32,
     /// When it was taken.
-    pub taken: Timestamp,
+    pub(super) taken: Timestamp,
     /// Until when they may be kept.
-    pub until: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
     /// Whether they may be offered to others.
-    pub pass_on: bool,
+    pub(super) pass_on: bool,
     /// Whether they go when the offer is revoked.
-    pub revocable: bool,
+    pub(super) revocable: bool,
     /// The licences, oldest first.
-    pub licences: Vec<LicenceId>,
+    pub(super) licences: Vec<LicenceId>,
     /// The copies.
-    pub copies: Vec<Copied>,
+    pub(super) copies: Vec<Copied>,
     /// When and why they were withdrawn.
-    pub ended: Option<Ended>,
+    pub(super) ended: Option<Ended>,
 }
 
 /// A copy, and what it is one of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Copied {
+pub(super) struct Copied {
     /// The memory in its own space.
-    pub source: CubeId,
+    pub(super) source: CubeId,
     /// Its version there.
-    pub version: u32,
+    pub(super) version: u32,
     /// The copy.
-    pub cube: CubeId,
+    pub(super) cube: CubeId,
 }
 
 /// The end of what was held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
+pub(super) struct Ended {
     /// When.
-    pub at: Timestamp,
+    pub(super) at: Timestamp,
     /// Why.
-    pub reason: String,
+    pub(super) reason: String,
 }
 
 impl Held {
     /// Returns why the copies must not be recalled any more, if they must not.
-    pub fn end(&self, at: Timestamp) -> Option<String> {
+    pub(super) fn end(&self, at: Timestamp) -> Option<String> {
         match (&self.ended, self.until) {
             (Some(ended), _) => Some(ended.reason.clone()),
             (None, Some(until)) if at >= until => {
@@ -121,17 +121,17 @@ impl Held {
 }
 
 /// Returns the name under which somebody holds an offer: one set of copies for each owner, however often it is taken.
-pub fn held_id(offer: &OfferId, owner: &PrincipalId) -> CubeId {
+pub(super) fn held_id(offer: &OfferId, owner: &PrincipalId) -> CubeId {
     stable_id("store held", &[offer.0.as_bytes(), owner.as_str().as_bytes()])
 }
 
 /// Returns the id of a copy: the same each time, so that taking again makes a next version and no second copy.
-pub fn copy_id(offer: &OfferId, owner: &PrincipalId, source: &CubeId) -> CubeId {
+pub(super) fn copy_id(offer: &OfferId, owner: &PrincipalId, source: &CubeId) -> CubeId {
     stable_id("store copy", &[offer.0.as_bytes(), owner.as_str().as_bytes(), source.as_bytes()])
 }
 
 /// Returns the id of the licence of a request with a key: the same each time, so that asking again takes nothing twice.
-pub fn keyed_licence(offer: &OfferId, taker: &PrincipalId, key: &str) -> LicenceId {
+pub(super) fn keyed_licence(offer: &OfferId, taker: &PrincipalId, key: &str) -> LicenceId {
     LicenceId(stable_id("store licence", &[offer.0.as_bytes(), taker.as_str().as_bytes(), key.as_bytes()]))
 }
 

@@ -72,7 +72,7 @@ pub enum Fits {
 
 /// Decides whether an offer of these tags and words fits an interest. Vectors have length one; those of nothing known are
 /// empty or zero, and fit nothing.
-pub fn fits(interest: &Interest, wanted: &[f32], tags: &[String], words: &[f32]) -> Option<Fits> {
+pub(super) fn fits(interest: &Interest, wanted: &[f32], tags: &[String], words: &[f32]) -> Option<Fits> {
     match interest {
         Interest::Tags(named) => {
             let has = |tag: &&String| named.iter().any(|name| name.to_lowercase() == tag.to_lowercase());

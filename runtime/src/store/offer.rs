@@ -163,7 +163,7 @@ impl Offer {
 
     /// Returns its own words, by which it is found.
     pub fn words(&self) -> String {
-        [&[self.name.clone()], self.tags.as_slice()].concat().join(", ")
+        [std::slice::from_ref(&self.name), self.tags.as_slice()].concat().join(", ")
     }
 
     /// Returns it as a principal sees it; none where there is none to see.

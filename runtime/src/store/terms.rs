@@ -91,7 +91,7 @@ impl Terms {
 /// Why an offer cannot be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Refusal {
+pub(super) enum Refusal {
     /// To this taker there is no such offer.
     Unknown,
     /// It was revoked.
@@ -106,7 +106,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Returns why, in words for those who may see the offer.
-    pub fn reason(self, offer: &Offer) -> String {
+    pub(super) fn reason(self, offer: &Offer) -> String {
         match self {
             Self::Unknown => "it is not for this taker".to_owned(),
             Self::Revoked => {
@@ -121,7 +121,7 @@ impl Refusal {
     }
 
     /// Returns the error for the taker: an offer that is not for them is one that is not there.
-    pub fn error(self, offer: &Offer) -> Error {
+    pub(super) fn error(self, offer: &Offer) -> Error {
         match self {
             Self::Unknown => unknown(&offer.id, &offer.space),
             refusal => Error::denied(format!("offer `{}` cannot be taken: {}", offer.id, refusal.reason(offer))),
@@ -138,7 +138,7 @@ pub(super) fn unknown(offer: &OfferId, space: &SpaceName) -> Error {
 ///
 /// # Errors
 /// Why not. What does not concern the taker comes before all else, so that nothing else is told to them.
-pub fn admit(
+pub(super) fn admit(
     offer: &Offer,
     taker: &Principal,
     into: Option<&SpaceName>,

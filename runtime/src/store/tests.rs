@@ -98,7 +98,7 @@ impl Market {
         self.store.fail("a test").await.unwrap();
         loop {
             match facts.next().await.unwrap() {
-                Heard::Fact(ActorFact::Restarted { actor, .. }) if actor == NAME => return,
+                Heard::Fact(ActorFact::Started { actor, generation }) if actor == NAME && generation > 0 => return,
                 _ => {}
             }
         }
@@ -317,6 +317,8 @@ async fn who_may_not_take_an_offer_does_not_learn_of_it() {
             assert_eq!((kind, said.as_str()), expect);
         }
     }
+    let keeper = market.at(Principal::keeper().unwrap());
+    assert_eq!(kind(keeper.revoke(&market.ops, offer.id, "all mine").await), ErrorKind::Denied);
     assert!(market.recorded(&market.ops, "take").await.iter().all(|outcome| *outcome == Outcome::Denied));
     let member = eve.in_group("crew".parse().unwrap());
     assert!(market.take(member, &offer).await.is_ok());

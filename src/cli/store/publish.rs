@@ -80,7 +80,7 @@ pub(in crate::cli) fn publish(arguments: PublishArguments, scope: &Scope, screen
         return screen.object(&Published { offer });
     }
     let Terms { uses, until, pass_on, revocable, .. } = &offer.terms;
-    screen.result(&offer.id);
+    screen.result(offer.id);
     let mut says = vec![counted(offer.cubes.len() as u64), format!("edition {}", offer.edition)];
     says.extend(uses.map(|uses| format!("to be taken {}", times(uses))));
     says.extend(until.map(|until| format!("until {until}")));
