@@ -17,7 +17,7 @@ use memos::runtime::telemetry::{Meters, Snapshot};
 use memos::{Error, Result};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 
-use self::seen::{Seen, Sort};
+use self::seen::Seen;
 use self::view::View;
 use super::scope::Scope;
 use super::screen::Screen;

@@ -206,11 +206,11 @@ impl Keeping {
             set.is_outdated = false;
             (request.known, request.seeds) = set.scored(limits.seeds);
         }
-        let (kernel, keeper, maker) = (self.kernel.clone(), self.keeper.clone(), self.maker.clone());
+        let (kernel, maker) = (self.kernel.clone(), self.maker.clone());
         let looked_at = setting.clone();
         let begun = self.begin(context, async move {
             let gathered = async {
-                let session = session(&kernel, &keeper, &setting.space).await?;
+                let session = session(&kernel, &setting.space).await?;
                 let mut gathered = session.work(move |space, keeper| gather(space, keeper, request)).await?;
                 gathered.price(&setting.space, maker.as_ref()).await?;
                 Ok(gathered)
@@ -328,11 +328,11 @@ impl Keeping {
     }
 
     fn archive(&mut self, context: &Context<Self>, decision: ScheduleDecision) {
-        let (kernel, keeper) = (self.kernel.clone(), self.keeper.clone());
+        let kernel = self.kernel.clone();
         let kept = decision.clone();
         let begun = self.begin(context, async move {
             let reason = decision.because.to_string();
-            let done = writing::archive(&kernel, &keeper, &decision.space, decision.version.cube, reason).await;
+            let done = writing::archive(&kernel, &decision.space, decision.version.cube, reason).await;
             SchedulerNote::Archived(decision, done.map(|_| ()))
         });
         if let Err(error) = begun {

@@ -6,12 +6,15 @@ use std::iter::Peekable;
 
 use memos_memory::cube::{CubeId, SpaceName, State, UseSignal};
 use memos_memory::error::{Error, Result};
-use memos_memory::governance::Principal;
+use memos_memory::governance::{AuditKind, AuditRecord, CallingContext, Outcome, Principal};
 use memos_memory::vault::{Batch, Committed, Space};
 
-use super::journal::ScheduleDecision;
+use super::journal::{Because, ScheduleDecision};
 use crate::kernel::WeakKernel;
 use crate::vault::Session;
+
+/// Cubes that stand on one line of the audit log.
+const CUBES_ON_A_LINE: usize = 1000;
 
 /// How often each cube was used.
 pub(super) type Uses = BTreeMap<CubeId, u32>;
@@ -106,20 +109,60 @@ fn portion(uses: &mut Peekable<impl Iterator<Item = (CubeId, u32)>>, most: usize
 }
 
 /// Opens a session of the space itself.
-pub(super) async fn session(kernel: &WeakKernel, keeper: &Principal, space: &SpaceName) -> Result<Session> {
+pub(super) async fn session(kernel: &WeakKernel, space: &SpaceName) -> Result<Session> {
     let kernel = kernel.upgrade().ok_or_else(|| Error::unavailable("the kernel has ended; open it again"))?;
-    Ok(kernel.space(space.as_str()).await?.session(keeper.clone()))
+    kernel.space(space.as_str()).await?.keeper_session()
 }
 
-/// Puts decisions on record with a batch, and returns how many: none, as long as a ledger takes no records.
-fn put_on_record(_: &mut Batch, _: &[ScheduleDecision]) -> usize {
-    0
+/// Puts decisions on record with a batch: one line for all cubes of which the same was decided for the same reason, in the
+/// same setting, one after the other.
+fn put_on_record(batch: &mut Batch, keeper: &Principal, decisions: &[ScheduleDecision]) {
+    let mut line: Option<AuditRecord> = None;
+    for decision in decisions {
+        let next = on_record(keeper, decision);
+        match &mut line {
+            Some(line)
+                if (&line.operation, &line.reason, &line.context) == (&next.operation, &next.reason, &next.context)
+                    && line.cubes.len() < CUBES_ON_A_LINE =>
+            {
+                line.cubes.extend(next.cubes);
+            }
+            _ => {
+                if let Some(full) = line.replace(next) {
+                    batch.record(full);
+                }
+            }
+        }
+    }
+    if let Some(line) = line {
+        batch.record(line);
+    }
+}
+
+fn on_record(keeper: &Principal, decision: &ScheduleDecision) -> AuditRecord {
+    let named = |kind: &str| {
+        let setting = decision.setting.as_deref()?.strip_prefix(kind)?.strip_prefix(':')?;
+        Some(setting.to_owned())
+    };
+    let form = decision.form.map(|form| format!("as {form}: ")).unwrap_or_default();
+    let outcome = if matches!(decision.because, Because::Failed { .. }) { Outcome::Failed } else { Outcome::Done };
+    AuditRecord {
+        at: decision.at,
+        principal: keeper.id.clone(),
+        context: CallingContext { task: named("task"), session: named("session"), ..CallingContext::default() },
+        kind: AuditKind::Schedule,
+        operation: decision.scheduling.as_str().to_owned(),
+        outcome,
+        reason: format!("{form}{}", decision.because),
+        cubes: vec![decision.version.cube],
+        trace: None,
+    }
 }
 
 /// Writes uses and decisions of one space, and returns how many decisions were put on record. What was erased meanwhile is
 /// left out.
 pub(super) async fn write(kernel: &WeakKernel, keeper: &Principal, write: &Write) -> Result<usize> {
-    let session = session(kernel, keeper, &write.space).await?.with_key(&write.key)?;
+    let session = session(kernel, &write.space).await?.with_key(&write.key)?;
     let cubes: Vec<CubeId> = write.uses.keys().copied().collect();
     let present = session.work(move |space, keeper| Ok(present(space, keeper, cubes))).await?;
     let times = |cube: &CubeId| write.uses.get(cube).copied().unwrap_or(0) as usize;
@@ -129,11 +172,11 @@ pub(super) async fn write(kernel: &WeakKernel, keeper: &Principal, write: &Write
     if !uses.is_empty() {
         batch.record_use(uses);
     }
-    let recorded = put_on_record(&mut batch, &write.decisions);
+    put_on_record(&mut batch, keeper, &write.decisions);
     if !batch.is_empty() {
         session.commit(batch).await?;
     }
-    Ok(recorded)
+    Ok(write.decisions.len())
 }
 
 fn present(space: &Space, keeper: &Principal, cubes: Vec<CubeId>) -> Vec<CubeId> {
@@ -142,16 +185,10 @@ fn present(space: &Space, keeper: &Principal, cubes: Vec<CubeId>) -> Vec<CubeId>
 }
 
 /// Archives a memory.
-pub(super) async fn archive(
-    kernel: &WeakKernel,
-    keeper: &Principal,
-    space: &SpaceName,
-    cube: CubeId,
-    reason: String,
-) -> Result<Committed> {
+pub(super) async fn archive(kernel: &WeakKernel, space: &SpaceName, cube: CubeId, reason: String) -> Result<Committed> {
     let mut batch = Batch::default();
     batch.set_state(cube, State::Archived, reason);
-    session(kernel, keeper, space).await?.commit(batch).await
+    session(kernel, space).await?.commit(batch).await
 }
 
 #[cfg(test)]

@@ -234,7 +234,7 @@ impl Storekeeper {
         let Some(queue) = self.queues.get_mut(space).filter(|queue| !queue.is_served) else { return };
         let next = std::iter::from_fn(|| queue.waiting.pop_front());
         let Some((envelope, handle, ask)) = next.into_iter().find(|(_, _, ask)| ask.is_awaited()) else { return };
-        if envelope.in_vain().is_some() {
+        if envelope.in_vain(tokio::time::Instant::now()).is_some() {
             let late = Error::new(ErrorKind::Deadline, "the deadline passed before the desk was free");
             ask.refuse(late);
             context.mailbox().tell(Served { space: space.clone(), shelf: queue.shelf.take() });

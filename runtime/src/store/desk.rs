@@ -64,7 +64,7 @@ pub(super) struct Desk {
 /// Begins a session of the space itself. It waits as long as it takes, so that it is known what became of a write when
 /// the next is begun.
 pub(super) fn keeper_of(space: &SpaceHandle) -> Result<Session> {
-    Ok(space.session(Principal::keeper()?).with_patience(std::time::Duration::MAX))
+    Ok(space.keeper_session()?.with_patience(std::time::Duration::MAX))
 }
 
 /// Does work in a space as the space itself.
