@@ -20,8 +20,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::actor::supervisor::Supervisor;
 use crate::actor::{ActorFact, Behaviour, ChildSpec, DeadLetters, Directory, Handle, Home, Subscription, Topic};
 use crate::governance::{Governor, RulesChanged};
-use crate::lifecycle::News;
+use crate::lifecycle::{Evolution, Lifecycle, News};
 use crate::limits::RuntimeLimits;
+use crate::scheduler::{FormMaker, Scheduler, SchedulerOptions};
 use crate::store::{Counter, MemStore};
 use crate::telemetry::watch::Watch;
 use crate::telemetry::{Counters, Meters};
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     supervisor: OnceLock<Supervisor>,
     facts: Topic<ActorFact>,
     governor: OnceLock<Handle<Governor>>,
+    scheduler: OnceLock<Scheduler>,
+    lifecycle: OnceLock<Lifecycle>,
     pub(crate) rules: Topic<RulesChanged>,
     rooms: Mutex<HashMap<SpaceName, Weak<Room>>>,
     /// The ways to close and drain the actors, by name.
@@ -191,6 +194,10 @@ impl Life {
     pub(crate) fn governor(&self) -> Result<&Handle<Governor>> {
         self.shared.governor()
     }
+
+    pub(crate) fn scheduler(&self) -> Option<&Scheduler> {
+        self.shared.scheduler.get()
+    }
 }
 
 impl Drop for Life {
@@ -273,6 +280,8 @@ impl Kernel {
             supervisor: OnceLock::new(),
             facts: Topic::new(limits.topic_backlog, limits.topic_subscribers),
             governor: OnceLock::new(),
+            scheduler: OnceLock::new(),
+            lifecycle: OnceLock::new(),
             rules: Topic::new(limits.topic_backlog, limits.topic_subscribers),
             rooms: Mutex::default(),
             gates: Mutex::default(),
@@ -320,6 +329,34 @@ impl Kernel {
     pub(crate) fn open_spaces(&self) -> Vec<SpaceName> {
         let rooms: Vec<Arc<Room>> = self.life.shared.rooms.lock().values().filter_map(Weak::upgrade).collect();
         rooms.iter().filter(|room| room.is_open()).map(|room| room.name().clone()).collect()
+    }
+
+    /// Lets the memory of its spaces evolve from now on: workers merge, resolve, summarise, reflect, link and sweep beside all else.
+    ///
+    /// # Errors
+    /// `Conflict` when it does already.
+    pub async fn evolve(&self, evolution: Evolution) -> Result<Lifecycle> {
+        let lifecycle = Lifecycle::begin(self, evolution).await?;
+        Ok(self.life.shared.lifecycle.get_or_init(|| lifecycle).clone())
+    }
+
+    /// Returns the workers, once they are begun.
+    pub fn lifecycle(&self) -> Option<&Lifecycle> {
+        self.life.shared.lifecycle.get()
+    }
+
+    /// Lets MemScheduler decide from now on in which form memory is loaded. It is told of every recall.
+    ///
+    /// # Errors
+    /// Those of [`Scheduler::begin`].
+    pub async fn schedule(&self, options: SchedulerOptions, maker: Option<Arc<dyn FormMaker>>) -> Result<Scheduler> {
+        let scheduler = Scheduler::begin(self, options, maker).await?;
+        Ok(self.life.shared.scheduler.get_or_init(|| scheduler).clone())
+    }
+
+    /// Returns MemScheduler, once it is begun.
+    pub fn scheduler(&self) -> Option<&Scheduler> {
+        self.life.scheduler()
     }
 
     /// Returns where changes are told.
@@ -441,6 +478,10 @@ impl Kernel {
     pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
         let until = Instant::now() + deadline;
         let shared = &self.life.shared;
+        if let Some(scheduler) = shared.scheduler.get() {
+            // What it holds is worth little, and is written if there is time.
+            let _ = timeout_at(until, scheduler.settle()).await;
+        }
         shared.closed.store(true, Ordering::Release);
         shared.end_watch();
         let gates: Vec<(String, Arc<dyn Gate>)> =

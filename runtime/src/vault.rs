@@ -373,6 +373,9 @@ impl Session {
         });
         let outcome = outcome.await;
         self.space.room.counters().recalled(asked.elapsed(), &outcome);
+        if let (Some(scheduler), Ok(answer)) = (self.space.life.scheduler(), &outcome) {
+            scheduler.observe(&self.call.principal, answer);
+        }
         outcome
     }
 

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use memos::cube::Layer;
-use memos::governance::Principal;
+use memos::governance::{AccessClass, Charter, Operation, Policy, Principal};
 use memos::operator::{MemoryCall, recall};
 use memos::reader::read_question;
+use memos::time::Timestamp;
 use memos::vault::{Space, VaultOptions};
 use memos::{Error, Result};
 use memos_runtime::actor::Heard;
@@ -22,6 +23,9 @@ use super::{Screen, report};
 
 /// What is compared is measured in turns, as a machine that others use is not the same from one second to the next.
 const ROUNDS: u32 = 4;
+
+const KNOWN_DECISIONS: u32 = 1_000_000;
+const NEW_DECISIONS: u32 = 5_000;
 
 const SPACE: &str = "bench/measure";
 
@@ -62,6 +66,10 @@ struct Figures {
     idle_recall_p99_ms: f64,
     flooded_recall_p99_ms: f64,
     flooded_over_idle: f64,
+    /// A decision of a charter with policies that was made before, in microseconds.
+    decision_cached_us: f64,
+    /// One that was not.
+    decision_us: f64,
     /// Durable batches that the flood made meanwhile, each second.
     flood_per_s: f64,
 }
@@ -78,6 +86,7 @@ pub(super) fn run(arguments: &ActorsArguments, screen: &mut Screen) -> Result<()
             ("messages", beside(figures.messages_per_s.round(), figures.raw_messages_per_s.round(), "a second")),
             ("recall p50", beside(figures.kernel_recall_p50_ms, figures.vault_recall_p50_ms, "ms")),
             ("restart", format!("{} ms", figures.restart_ms)),
+            ("a decision", format!("{} µs, and {} µs the first time", figures.decision_cached_us, figures.decision_us)),
             ("recall p99 in a flood", beside(figures.flooded_recall_p99_ms, figures.idle_recall_p99_ms, "ms")),
         ],
     )
@@ -114,6 +123,7 @@ async fn spaces(arguments: &ActorsArguments, folder: &std::path::Path, messages:
     let idle = asker.recalls(&session, arguments.questions).await?;
     let (flooded, flood_per_second) = flood(&space, &me, &mut asker, arguments.questions).await?;
     kernel.shutdown(Duration::from_secs(60)).await?;
+    let (decision_cached_us, decision_us) = decisions()?;
     let (ours, raw) = messages;
     let (vault_p50, kernel_p50) = (percentile(&direct, 0.5), percentile(&through, 0.5));
     let (idle_p99, flooded_p99) = (percentile(&idle, 0.99), percentile(&flooded, 0.99));
@@ -131,6 +141,8 @@ async fn spaces(arguments: &ActorsArguments, folder: &std::path::Path, messages:
         idle_recall_p99_ms: rounded(idle_p99),
         flooded_recall_p99_ms: rounded(flooded_p99),
         flooded_over_idle: rounded(flooded_p99 / idle_p99),
+        decision_cached_us: rounded(decision_cached_us),
+        decision_us: rounded(decision_us),
         flood_per_s: flood_per_second.round(),
     })
 }
@@ -174,6 +186,32 @@ async fn direct_recalls(session: &Session, asker: &Asker, round: u32, questions:
         Ok(times)
     };
     patient.work(work).await
+}
+
+/// Decides by the charter of the examples: again and again the same for a few principals, and once for each of many.
+fn decisions() -> Result<(f64, f64)> {
+    let rules = Charter::parse(include_str!("../../../examples/charter.toml"))?.rules()?;
+    let at = Timestamp::from_millis(1_700_000_000_000);
+    let class = AccessClass {
+        layer: Layer::Global,
+        owner: "user:owner".parse()?,
+        grants: Vec::new(),
+        sensitive: false,
+        concealed: false,
+    };
+    let asker = |number: u32| Ok(Principal::new(format!("agent:asker-{number}").parse()?).acting_for("dinner"));
+    let few: Vec<Principal> = (0..16).map(asker).collect::<Result<_>>()?;
+    let many: Vec<Principal> = (100..100 + NEW_DECISIONS).map(asker).collect::<Result<_>>()?;
+    let each = |askers: &mut dyn Iterator<Item = &Principal>, count: u32| {
+        let started = Instant::now();
+        for asker in askers {
+            std::hint::black_box(rules.decide(asker, Operation::Read, &class, at));
+        }
+        started.elapsed().as_secs_f64() * 1e6 / f64::from(count)
+    };
+    each(&mut few.iter(), 16);
+    let cached = each(&mut few.iter().cycle().take(KNOWN_DECISIONS as usize), KNOWN_DECISIONS);
+    Ok((cached, each(&mut many.iter(), NEW_DECISIONS)))
 }
 
 /// Makes the writer fail, and stores a memory; the median of five.
