@@ -274,7 +274,7 @@ async fn what_was_left_when_a_program_ended_is_done_when_the_space_is_opened_aga
     let mut left = 20;
     while left > 1 {
         let kernel = kernel_at(folder.path(), seconds(300)).await;
-        let lifecycle =
+        let _lifecycle =
             Lifecycle::begin(&kernel, Evolution { changes_per_s: u32::MAX, ..evolution.clone() }).await.unwrap();
         let space = kernel.space("acme/support").await.unwrap();
         while states(&space).await.iter().filter(|state| **state != State::Merged).count() == left {
