@@ -28,8 +28,11 @@ use crate::time::Timestamp;
 
 /// Policies of one charter.
 pub(super) const POLICIES: usize = 1024;
-/// Bytes of one policy. A reader of expressions calls itself, and a long chain of them is deep.
+/// Bytes of one policy.
 pub(super) const POLICY_BYTES: usize = 8 * 1024;
+/// Words and signs of one policy, but for those in quotes. Cedar's evaluator calls itself, and fails where the stack ends: so
+/// this keeps a decision from depending on who asks for it from how far down.
+pub(super) const WORDS: usize = 256;
 /// Brackets within brackets in one policy.
 pub(super) const NESTING: usize = 32;
 /// Bytes of what a policy says of itself: its `@because` or `@id`.
@@ -42,6 +45,10 @@ const LAYERS: &str = include_str!("cedar/layers.cedar");
 
 /// How far a policy may look: at the principal and the memory, which are handed in, and not at what those name.
 const LOOKS_AT: u32 = 1;
+
+/// Bytes of the stack on which policies are read. Cedar's validator says nothing against what it has no stack left to look
+/// at, so it gets more than the deepest policy needs, whoever calls.
+const STACK_BYTES: usize = 4 * 1024 * 1024;
 
 const MINUTE_MILLIS: i64 = 60_000;
 
@@ -123,7 +130,18 @@ impl Policies {
     ///
     /// # Errors
     /// `Invalid`, with the line, when a policy cannot be read, does not fit the schema, or is beyond a limit.
-    pub(super) fn compile(layers: bool, text: &str, place: impl Fn(usize) -> String) -> Result<Self> {
+    pub(super) fn compile(layers: bool, text: &str, place: impl Fn(usize) -> String + Send) -> Result<Self> {
+        let refused = |error: String| Error::unavailable(format!("the policies cannot be read at the moment: {error}"));
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("policies".into()).stack_size(STACK_BYTES);
+            let reading = thread.spawn_scoped(scope, move || Self::read(layers, text, place));
+            let read = reading.map_err(|error| refused(error.to_string()))?.join();
+            read.unwrap_or_else(|_| Err(refused("the reader has broken off".to_owned())))
+        })
+    }
+
+    fn read(layers: bool, text: &str, place: impl Fn(usize) -> String) -> Result<Self> {
+        // The warnings are about names of the schema, which is no caller's.
         let (schema, _) = Schema::from_cedarschema_str(SCHEMA).map_err(|error| Error::invalid(error.to_string()))?;
         let validator = Validator::new(schema);
         let mut compiled = Vec::new();
@@ -269,10 +287,15 @@ fn read(id: &str, passage: &Passage<'_>, validator: &Validator) -> Result<Compil
         return Err(refused(message));
     }
     policy.entity_literals().iter().try_for_each(check_name).map_err(|error| refused(error.to_string()))?;
-    let words = policy.annotation("because").or_else(|| policy.annotation("id")).map(str::to_owned);
-    if let Some(words) = &words {
+    let words =
+        ["because", "id"].into_iter().filter_map(|name| policy.annotation(name)).find(|words| !words.is_empty());
+    if let Some(words) = words {
         Limits::check("its `@because` or `@id`", words.len(), RULE_BYTES, "bytes")?;
+        if words.chars().any(char::is_control) {
+            return Err(refused(format!("`{}` has characters that cannot be shown", words.escape_debug())));
+        }
     }
+    let words = words.map(str::to_owned);
     Ok(Compiled { reads_time: speaks_of_time(passage.text), words, policy })
 }
 

@@ -115,7 +115,7 @@ impl Charter {
     /// `Invalid`, with the line and Cedar's message, when a policy cannot be read or speaks of what there is not.
     ///
     /// # Limits
-    /// 1,024 policies of 8 KiB each.
+    /// 1,024 policies, each of 8 KiB, 256 words and signs outside quotes, and brackets 32 deep.
     pub fn rules(self) -> Result<Rules> {
         Rules::of(self)
     }
