@@ -27,7 +27,7 @@ use memos_memory::cube::{
     UpdateMode, UseSignal, VersionRef,
 };
 use memos_memory::governance::sensitivity::SensitivityKind;
-use memos_memory::governance::{Principal, SENSITIVE_READER};
+use memos_memory::governance::{AuditKind, AuditRecord, CallingContext, Outcome, Principal, SENSITIVE_READER};
 use memos_memory::graph::{Link, LinkKind};
 use memos_memory::keys::SeededEntropy;
 use memos_memory::ledger::Change;
@@ -44,7 +44,7 @@ const RING: &str = "keys.ring";
 const MASTER_KEY: &str = "master.key";
 
 /// The digest of the last event, by which the whole chain is known.
-const HEAD: &str = "cc0d9ada25303d1848e2a70333ed2b2d4d063dcaf7ecfa162e9d2b66b0526120";
+const HEAD: &str = "f35ea17b3adc1f1f346cb0159ebc10cb9be67d720f00abe80dfe7792554c9a91";
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1")
@@ -246,11 +246,38 @@ fn write(root: &Path) -> Vec<CubeId> {
     });
     clock.advance(1000);
     space.erase(&ada(), Erasure::Cubes(vec![ids[ERASED]]), "asked for").unwrap();
+    clock.advance(1000);
+    let mut batch = Batch::default();
+    batch.set_register(REGISTER, Some(b"12".to_vec())).record(on_record(ids[1])).keyed("request 1");
+    space.commit(&Principal::keeper().unwrap(), batch).unwrap();
     drop(space);
     let other = VaultOptions { embedder: Arc::new(WordEmbedder::new(2)), ..options };
     clock.advance(1000);
     Vault::open(root, other).unwrap().reembed(&space_name(), |_, _| {}).unwrap();
     ids
+}
+
+const REGISTER: &str = "lifecycle/link";
+
+/// A line of the audit log in which everything is set.
+fn on_record(cube: CubeId) -> AuditRecord {
+    let some = |text: &str| Some(text.to_owned());
+    AuditRecord {
+        at: at(7),
+        principal: cook().id,
+        context: CallingContext {
+            purpose: some("dinner"),
+            task: some("plan"),
+            session: some("evening"),
+            model: some("tiny-1"),
+        },
+        kind: AuditKind::Access,
+        operation: "recall".into(),
+        outcome: Outcome::Redacted,
+        reason: "it is sensitive".into(),
+        cubes: vec![cube],
+        trace: Some(0x1234),
+    }
 }
 
 fn cook_with_a_grant() -> Principal {
@@ -461,9 +488,18 @@ fn format_1_is_one_chain_of_known_events() {
                 "erased"
             }
             Change::SpaceForked { .. } => "forked",
-            Change::RegisterSet { .. } => "register",
-            Change::Recorded(_) => "recorded",
-            Change::Requested { .. } => "requested",
+            Change::RegisterSet { name, value } => {
+                assert_eq!((name.as_str(), value), (REGISTER, Some(b"12".to_vec())));
+                "register"
+            }
+            Change::Recorded(records) => {
+                assert_eq!(records, [on_record(ids()[1])]);
+                "recorded"
+            }
+            Change::Requested { events, .. } => {
+                assert_eq!(events, 2);
+                "requested"
+            }
         });
         Ok(())
     });
@@ -473,7 +509,8 @@ fn format_1_is_one_chain_of_known_events() {
         &["stored"; 8][..],
         &["linked"; 4],
         &["unlinked", "state", "state", "used", "stored"],
-        &["stored", "stored", "state", "stored", "unfrozen", "erased", "embedder"],
+        &["stored", "stored", "state", "stored", "unfrozen", "erased", "register", "recorded"],
+        &["requested", "embedder"],
     ]
     .concat();
     assert_eq!(names, expect);
