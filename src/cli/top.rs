@@ -91,7 +91,7 @@ fn look(arguments: &TopArguments, mut kernel: Kernel, screen: &mut Screen) -> Re
         }
         seen.take(kernel.snapshot()?);
         let columns = u16::try_from(screen.columns).unwrap_or(u16::MAX);
-        view::text(&View::new(&seen), columns.max(view::FEWEST_COLUMNS), TEXT_ROWS)
+        view::text(&seen, columns.max(view::FEWEST_COLUMNS), TEXT_ROWS)
             .into_iter()
             .for_each(|line| screen.result(line));
         return Ok(());

@@ -16,7 +16,6 @@ pub(crate) fn begin_request(what: &'static str, space: &SpaceName, call: &mut Ca
         target: "memos",
         "request",
         otel.name = what,
-        otel.kind = "server",
         otel.status_code = field::Empty,
         error.type = field::Empty,
         space = space.as_str(),

@@ -157,7 +157,7 @@ fn every_window_is_drawn() {
         drawn(&seen(), columns, rows);
         drawn(&Seen::new("nowhere".to_owned()), columns, rows);
     }
-    assert!(drawn(&seen(), 20, 5).contains("larger window"));
+    assert!(drawn(&seen(), 20, 5).contains("a larger"));
     let small = drawn(&seen(), 80, 24);
     check(&small, "writer", &["2000/2048"]);
     check(&small, "acme/support", &["open"]);
@@ -166,7 +166,7 @@ fn every_window_is_drawn() {
 #[test]
 fn without_a_terminal_it_is_text() {
     let seen = seen();
-    let lines = text(&View::new(&seen), 100, 60);
+    let lines = text(&seen, 100, 60);
     assert!(lines.iter().all(|line| !line.is_empty() && !line.contains('\u{1b}')));
     assert!(lines.iter().any(|line| line.contains("acme/support")));
     assert!(!lines.iter().any(|line| line.contains("q ends")));

@@ -25,6 +25,8 @@ const COMMIT: Style = Style::new().fg(Color::Blue);
 
 /// Rows of the parts that do not grow.
 const FIGURES_ROWS: u16 = 7;
+/// The most columns of a name.
+const NAME_COLUMNS: usize = 60;
 /// The most rows of actors before spaces have their turn.
 const MOST_ACTORS: usize = 12;
 
@@ -71,7 +73,7 @@ impl<'a> View<'a> {
             part("pack", self.seen.since(|snapshot| &snapshot.recall.pack)),
         ];
         let mut first = vec![
-            Span::raw(format!("{:>8}/s  p50 ", number(rate))),
+            Span::raw(format!("{}/s  p50 ", number(rate))),
             Span::styled(time(&latency, latency.p50), TITLE),
             Span::raw("  p99 "),
             Span::styled(time(&latency, latency.p99), TITLE),
@@ -90,7 +92,7 @@ impl<'a> View<'a> {
         let events = self.seen.rate_of(|snapshot| snapshot.commits.events.sum);
         let rate = self.seen.rate_of(|snapshot| snapshot.commits.groups);
         let mut first = vec![
-            Span::raw(format!("{:>8}/s  p50 ", number(rate))),
+            Span::raw(format!("{}/s  p50 ", number(rate))),
             Span::styled(time(&flush, flush.p50), TITLE),
             Span::raw("  p99 "),
             Span::styled(time(&flush, flush.p99), TITLE),
@@ -130,10 +132,14 @@ impl<'a> View<'a> {
     }
 
     fn actors(&self, queues: &[Queue], area: Rect, buffer: &mut Buffer) {
-        let head = ["", "many", "queue", "done/s", "wait p50", "p99", "serve p50", "p99", "again", "dead", "busy"];
-        let widths = [14, 5, 11, 8, 8, 8, 9, 8, 5, 5, 5].map(Constraint::Length);
+        let head = ["", "many", "queue", "done/s", "wait", "p99", "serve", "p99", "again", "dead", "busy"];
+        let widths = [4, 9, 6, 6, 6, 6, 6, 5, 4, 4].map(Constraint::Length);
+        let widths = std::iter::once(Constraint::Min(13)).chain(widths);
         let rows = queues.iter().map(Queue::row);
-        let table = Table::new(rows, widths).header(head_row(head)).column_spacing(1).block(part("actors and threads"));
+        let table = Table::new(rows, widths)
+            .header(head_row(head))
+            .column_spacing(1)
+            .block(part("actors and threads, by p50 and p99"));
         Widget::render(table, area, buffer);
     }
 
@@ -155,7 +161,7 @@ impl<'a> View<'a> {
         let rows = spaces.into_iter().map(|(space, reads, writes)| {
             let style = if space.open { NAME } else { DIM };
             row([
-                Line::styled(one_line(&space.name, 28), style),
+                Line::styled(one_line(&space.name, NAME_COLUMNS), style),
                 Line::from(if space.open { "open" } else { "idle" }),
                 right(number(reads)),
                 right(number(writes)),
@@ -165,7 +171,8 @@ impl<'a> View<'a> {
             ])
         });
         let head = ["", "", "reads/s", "writes/s", "reads", "writes", "events"];
-        let widths = [28, 5, 8, 8, 9, 9, 9].map(Constraint::Length);
+        let widths = [5, 8, 8, 9, 9, 9].map(Constraint::Length);
+        let widths = std::iter::once(Constraint::Min(20)).chain(widths);
         let table = Table::new(rows, widths).header(head_row(head)).column_spacing(1).block(part("spaces"));
         Widget::render(table, area, buffer);
     }
@@ -218,7 +225,8 @@ impl Widget for View<'_> {
             Constraint::Length(1),
         ])
         .areas(area);
-        let [recall, commits] = Layout::horizontal([Constraint::Ratio(1, 2); 2]).spacing(1).areas(figures);
+        let [recall, commits] =
+            Layout::horizontal([Constraint::Fill(5), Constraint::Fill(3)]).spacing(1).areas(figures);
         Paragraph::new(self.head()).render(head, buffer);
         self.recall(recall, buffer);
         self.commits(commits, buffer);
@@ -279,7 +287,7 @@ impl Queue {
             right(count.map_or_else(String::new, |count| count.to_string())).style(style)
         };
         row([
-            Line::styled(one_line(&self.name, 14), NAME),
+            Line::styled(one_line(&self.name, NAME_COLUMNS), NAME),
             right(self.many.to_string()),
             right(queue).style(if is_full { FAILURE } else { Style::new() }),
             right(number(self.rate)),
@@ -331,11 +339,11 @@ fn figures<'a>(
     Sparkline::default().data(looks).style(style).render(drawn, buffer);
 }
 
-/// Returns the view as lines of text, without what is for a terminal alone.
-pub(super) fn text(view: &View<'_>, columns: u16, rows: u16) -> Vec<String> {
+/// Returns what was seen as lines of text, without what is for a terminal alone.
+pub(super) fn text(seen: &Seen, columns: u16, rows: u16) -> Vec<String> {
     let area = Rect::new(0, 0, columns, rows);
     let mut buffer = Buffer::empty(area);
-    View::new(view.seen).render(area, &mut buffer);
+    View::new(seen).render(area, &mut buffer);
     let mut lines: Vec<String> = buffer
         .content()
         .chunks(usize::from(columns.max(1)))
