@@ -11,6 +11,13 @@ use crate::error::{Error, Result};
 use crate::governance::{AccessClass, CallingContext, Principal};
 use crate::time::Timestamp;
 
+/// Tells whether rights hold the one that is asked for.
+type Right = fn(&Rights) -> bool;
+
+/// What those are called who have a right by a grant.
+const RIGHTS: [(&str, Right); 3] =
+    [("reader", |rights| rights.read), ("writer", |rights| rights.write), ("sharer", |rights| rights.share)];
+
 /// The types of the schema. Reading a name is a parse, so it is done once.
 pub(super) struct Types {
     principal: EntityTypeName,
@@ -64,11 +71,9 @@ impl Types {
             ("sensitive".to_owned(), Value::new_bool(class.sensitive)),
             ("concealed".to_owned(), Value::new_bool(class.concealed)),
         ]);
-        let rights: [(&str, fn(&Rights) -> bool); 3] =
-            [("reader", |rights| rights.read), ("writer", |rights| rights.write), ("sharer", |rights| rights.share)];
-        for (name, gives) in rights {
+        for (name, right) in RIGHTS {
             let (mut principals, mut groups) = (Vec::new(), Vec::new());
-            for grant in class.grants.iter().filter(|grant| gives(&grant.rights)) {
+            for grant in class.grants.iter().filter(|grant| right(&grant.rights)) {
                 match &grant.to {
                     Grantee::Principal(id) => principals.push(Value::new_entity_uid(uid(&self.principal, id.as_str()))),
                     Grantee::Group(group) => groups.push(Value::new_entity_uid(uid(&self.group, group.as_str()))),
