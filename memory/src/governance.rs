@@ -13,7 +13,7 @@ pub mod sensitivity;
 pub mod watermark;
 
 pub use audit::{AuditKind, AuditQuery, AuditRecord, Outcome};
-pub use charter::{CHARTER_BYTES, Charter, Rules};
+pub use charter::{CHARTER_BYTES, Charter, Member, Rules};
 pub(crate) use policy::Ruling;
 pub use policy::{
     AUDITOR, Access, AccessClass, CUSTODIAN, CallingContext, Decision, KEEPER, LayerPolicy, Operation, Policy,

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use memos_memory::cube::{GroupName, PrincipalId, SpaceName};
 use memos_memory::error::{Error, ErrorKind, Result};
-use memos_memory::governance::Principal;
+use memos_memory::governance::{Charter, Member, Principal};
 use memos_memory::keys::{Entropy, SystemEntropy};
 use memos_memory::time::{Clock, SystemClock, Timestamp};
 use parking_lot::Mutex;
@@ -112,6 +112,18 @@ pub struct Standing {
     pub groups: BTreeSet<GroupName>,
     /// Their roles.
     pub roles: BTreeSet<String>,
+}
+
+impl Standing {
+    /// Returns what a charter's roll says of a principal. Where there is no roll, everybody is without groups and roles;
+    /// where there is one, who is not on it is nobody.
+    pub fn of(charter: &Charter, principal: &PrincipalId) -> Option<Self> {
+        if charter.members().is_empty() {
+            return Some(Self::default());
+        }
+        let Member { groups, roles } = charter.members().get(principal)?.clone();
+        Some(Self { groups, roles })
+    }
 }
 
 /// Says what a principal is in a space; none when they are nobody there. It is asked for each request, and answers at once.

@@ -121,6 +121,9 @@ impl Scope {
             None => logged_in().map_or_else(|| DEFAULT_CALLER.parse(), Ok)?,
         };
         let mut caller = Principal::new(id);
+        if caller.is_keeper() {
+            return Err(Error::invalid(format!("`{}` is the space itself, and nobody acts in its name", caller.id)));
+        }
         caller.groups.extend(arguments.group);
         caller.roles.extend(arguments.role);
         caller.context.purpose = arguments.purpose;
