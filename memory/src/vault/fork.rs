@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
+use super::charter::CHARTER;
 use super::past::Point;
 use super::projection::{CubeHead, Present};
 use super::space::{Opening, Space, draw_session};
@@ -54,8 +55,8 @@ impl Vault {
     /// Begins a space that starts from another one as it is, or as it was at a point. Nothing is copied.
     ///
     /// # Errors
-    /// `Denied` when it starts from a point since which the rights to a memory have changed: a fork of then would have
-    /// the rights of then. Fork the space as it is, and restore the fork to that point. `Conflict` when there is a
+    /// `Denied` when it starts from a point since which the rights to a memory or the rules have changed: a fork of then would
+    /// have the rights of then. Fork the space as it is, and restore the fork to that point. `Conflict` when there is a
     /// space of that name; `NotFound` when there is none to start from, or no such point.
     pub fn fork(&self, caller: &Principal, from: &SpaceName, at: Option<Point>, to: &SpaceName) -> Result<Space> {
         let origin = self.existing_space(from)?;
@@ -227,6 +228,15 @@ fn require_same_rights(origin: &Space, events: u64) -> Result<()> {
             return Err(Error::denied(format!(
                 "who may use cube `{}` has changed since; fork the space as it is, and restore the fork to that point",
                 head.id
+            )));
+        }
+    }
+    // Without the charter of today a fork would have the rules of then, or none.
+    for event in events..view.ledger.events {
+        if matches!(reader.event(event)?.change, Change::RegisterSet { name, .. } if name == CHARTER) {
+            return Err(Error::denied(format!(
+                "the rules of space `{}` have changed since; fork it as it is, and restore the fork to that point",
+                origin.name()
             )));
         }
     }
