@@ -19,7 +19,7 @@ use memos::exchange::bundle::{Bundle, BundleLedger, BundleLimits, BundleWriter, 
 use memos::exchange::foreign::{ForeignLimits, read_foreign};
 use memos::exchange::import::{ImportOptions, OnConflict};
 use memos::exchange::transfer::{ExportOptions, Selection, export, import, import_foreign};
-use memos::governance::{CUSTODIAN, Charter, KEEPER, Policy, Principal, Rules, SENSITIVE_READER};
+use memos::governance::{AuditQuery, CUSTODIAN, Charter, KEEPER, Outcome, Policy, Principal, Rules, SENSITIVE_READER};
 use memos::graph::{Link, LinkKind};
 use memos::keys::SeededEntropy;
 use memos::limits::Limits;
@@ -317,7 +317,22 @@ forbid (principal, action, resource) when { context has purpose && context.purpo
 "#;
 
 #[test]
-fn a_policy_that_fails_to_parse_opens_nothing() {
+fn a_policy_that_fails_to_parse() {
+    let space = space();
+    let (ada, cook) = (who("ada").with_role(CUSTODIAN), who("agent:cook"));
+    let id = space.remember(&ada, shared("The salt is behind the flour")).unwrap();
+    space.set_charter(&ada, Some(GOOD)).unwrap();
+    let in_force = || {
+        assert_eq!(space.charter().unwrap().charter().text(), GOOD);
+        assert!(space.get(&cook, &id).is_ok());
+        let sold = cook.clone().acting_for("advertising");
+        assert_eq!(space.get(&sold, &id).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(
+            space.get(&who("eve").in_group("kitchen".parse().unwrap()), &id).unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
+    };
+    in_force();
     let broken = [
         GOOD.replace("forbid (", "forbid ( ( "),
         GOOD.replace("forbid", "forbit"),
@@ -333,19 +348,72 @@ fn a_policy_that_fails_to_parse_opens_nothing() {
         GOOD.get(..GOOD.len() - 5).unwrap().to_owned(),
     ];
     for text in &broken {
-        let rules = Charter::parse(text).and_then(Charter::rules);
-        assert_eq!(rules.map(|_| ()).unwrap_err().kind(), ErrorKind::Invalid, "{text}");
+        assert_eq!(space.set_charter(&ada, Some(text)).unwrap_err().kind(), ErrorKind::Invalid, "{text}");
+        in_force();
     }
-    // Nor does one that fails while it is asked.
-    let failing = GOOD
-        .replace("context.purpose == \"advertising\"", "context.now > context.now.offset(duration(context.purpose))");
-    let rules = Charter::parse(&failing).and_then(Charter::rules);
-    if let Ok(rules) = rules {
-        let home = governed(rules);
-        let id = home.remember(&who("ada"), shared("The salt is behind the flour")).unwrap();
-        let cook = who("agent:cook").acting_for("no duration");
-        assert_eq!(home.get(&cook, &id).unwrap_err().kind(), ErrorKind::NotFound);
+    // What is in it when it comes as the register that it is kept in goes the same way.
+    for value in [&b"permit everything"[..], b"\xff\xfe", broken[0].as_bytes()] {
+        let batch = one(|batch| batch.set_register("charter", Some(value.to_vec())));
+        assert!(space.commit(&ada, batch).is_err());
+        in_force();
     }
+}
+
+#[test]
+fn changing_the_rules_without_the_right_to() {
+    let vault = vault();
+    let (main, copy) = ("acme/support".parse().unwrap(), "acme/copy".parse().unwrap());
+    let space = vault.space(&main).unwrap();
+    let (ada, eve) =
+        (who("ada").with_role(CUSTODIAN), who("eve").in_group("kitchen".parse().unwrap()).with_role(CUSTODIAN));
+    let id = space.remember(&ada, shared("The salt is behind the flour")).unwrap();
+    assert!(space.get(&eve, &id).is_ok(), "without a roll the caller's word is taken");
+    let before = memos::vault::Point::Events(space.ledger_head().events);
+    space.set_charter(&ada, Some(GOOD)).unwrap();
+    let open = "[policies]\nbase = \"none\"\ntext = 'permit (principal, action, resource);'\n";
+    for rules in [Some(open), Some(""), None] {
+        assert_eq!(space.set_charter(&eve, rules).unwrap_err().kind(), ErrorKind::Denied);
+        let register = one(|batch| batch.set_register("charter", rules.map(|text| text.as_bytes().to_vec())));
+        assert_eq!(space.commit(&eve, register).unwrap_err().kind(), ErrorKind::Denied);
+    }
+    assert!(space.commit(&eve, one(|batch| batch.set_register("any", Some(vec![1])))).is_err());
+    let hidden = |space: &Space| {
+        assert_eq!(space.get(&eve, &id).unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(ask(space, &eve, "Where is the salt?").receipts.is_empty());
+        assert!(space.find_ids(&eve, "", 10).is_empty());
+    };
+    hidden(&space);
+    // Neither as it was before there were rules, nor in a fork that leaves them behind.
+    hidden(&space.at(before).unwrap());
+    assert!(space.get_at(&eve, &id, before).is_err());
+    let shed = vault.fork(&eve, &main, Some(before), &copy).map(|_| ());
+    assert_eq!(shed.unwrap_err().kind(), ErrorKind::Denied);
+    let fork = vault.fork(&eve, &main, None, &copy).unwrap();
+    hidden(&fork);
+    assert_eq!(fork.set_charter(&eve, None).unwrap_err().kind(), ErrorKind::Denied);
+    let _ = vault.merge_back(&eve, &copy, memos::vault::OnConflict::TakeFork);
+    let _ = space.restore_space(&eve, before, "back to no rules");
+    hidden(&space);
+    assert_eq!(space.charter().unwrap().charter().text(), GOOD);
+}
+
+#[test]
+fn reading_the_record_of_what_others_did() {
+    let space = space();
+    let (ada, cook, eve) = (who("ada").with_role(CUSTODIAN), who("agent:cook"), who("eve").with_role("auditor"));
+    space.set_charter(&ada, Some(GOOD)).unwrap();
+    let id = space.remember(&ada, shared("The salt is behind the flour")).unwrap();
+    assert!(space.get(&cook, &id).is_ok() && space.get(&eve, &id).is_err());
+    space.erase(&eve, Erasure::Cubes(vec![id]), "mine").unwrap_err();
+    space.write_records().unwrap();
+    let lines = |caller: &Principal| space.audit(caller, &AuditQuery { most: 100, ..AuditQuery::default() }).unwrap();
+    assert!(lines(&eve).iter().all(|line| line.record.principal.as_str() == "user:eve"));
+    // The attempt itself is on record, for whoever may see all of it.
+    let denied = |line: &&memos::vault::AuditLine| {
+        line.record.outcome == Outcome::Denied && line.record.principal.as_str() == "user:eve"
+    };
+    assert!(lines(&ada).iter().filter(denied).count() >= 1);
+    assert!(lines(&ada).iter().any(|line| line.record.principal.as_str() == "agent:cook"));
 }
 
 fn governed(rules: Rules) -> Space {
@@ -822,6 +890,15 @@ fn a_session_in_the_name_of_the_space_itself() {
         let expires = Timestamp::from_millis(NOON + 60_000);
         let terms = PassTerms::new(KEEPER.parse().unwrap(), ["acme/support".parse().unwrap()], expires);
         assert_eq!(camp.gateway.issue(terms).map(|_| ()).unwrap_err().kind(), ErrorKind::Invalid);
+        let space = camp.kernel.space("acme/support").await?;
+        let id = space.session(who("ada")).remember(private("The vault opens to 7-1-9-4")).await?;
+        let keeper = space.session(Principal::keeper()?);
+        let denied = |kind: Option<ErrorKind>| assert_eq!(kind, Some(ErrorKind::Denied));
+        denied(keeper.get(&id).await.err().map(|error| error.kind()));
+        denied(keeper.ask("What does the vault open to?").await.err().map(|error| error.kind()));
+        denied(keeper.remember(private("x")).await.err().map(|error| error.kind()));
+        denied(keeper.recall_across(&[space.clone()], call(&who("ada"), "x")).await.err().map(|error| error.kind()));
+        denied(space.set_charter(Principal::keeper()?, None).await.err().map(|error| error.kind()));
         camp.kernel.shutdown(LONG).await
     })
     .unwrap();
@@ -854,6 +931,40 @@ fn quota_evasion_by_many_sessions() {
         assert!(camp.send(&camp.seal(&camp.pass("ada"), Command::ask("Who owes?"))).await.is_ok());
         camp.hands.advance(2);
         assert!(camp.send(&camp.seal(&passes[3], Command::ask("Who owes?"))).await.is_ok());
+        camp.kernel.shutdown(LONG).await
+    })
+    .unwrap();
+}
+
+#[test]
+fn quota_evasion_by_many_sessions_of_a_space() {
+    block_on(async {
+        let camp = Camp::new().await;
+        let space = camp.kernel.space("acme/support").await?;
+        let quota = "[quotas.default]\nrequests_per_second = 0.001\nwrites_per_second = 0.001\nburst = 5\n";
+        space.set_charter(who("ada").with_role(CUSTODIAN), Some(quota)).await?;
+        let (mut done, mut busy) = (0, 0);
+        for number in 0..20 {
+            // Another session, another task, another handle to the space, other groups: it is the same principal.
+            let space = camp.kernel.space("acme/support").await?;
+            let eve = who("eve")
+                .in_session(format!("s{number}"))
+                .in_task(format!("t{number}"))
+                .with_role(format!("r{number}"));
+            let outcome = match number % 2 {
+                0 => space.session(eve).remember(private("x")).await.map(|_| ()),
+                _ => space.session(eve).ask("Who owes?").await.map(|_| ()),
+            };
+            match outcome.map_err(|error| error.kind()) {
+                Ok(()) => done += 1,
+                Err(kind) => busy += usize::from(kind == ErrorKind::Busy),
+            }
+        }
+        // Nor does the gateway give another helping.
+        let eve = camp.pass("eve");
+        assert_eq!(camp.send(&camp.seal(&eve, Command::ask("Who owes?"))).await.unwrap_err().kind(), ErrorKind::Busy);
+        assert_eq!((done, busy), (5, 15));
+        assert!(space.session(who("bo")).ask("Who owes?").await.is_ok());
         camp.kernel.shutdown(LONG).await
     })
     .unwrap();
