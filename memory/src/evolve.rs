@@ -95,7 +95,7 @@ impl FromStr for Job {
     }
 }
 
-/// By what the jobs go.
+/// By what the jobs go. Where the space has a charter, that says when cubes are let go.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvolveRules {
     /// A session has ended when nothing was said in it for so long. 30 minutes.
@@ -107,9 +107,12 @@ pub struct EvolveRules {
 }
 
 impl EvolveRules {
-    /// Lets cubes go as a charter says.
-    pub fn under(self, charter: &Charter) -> Self {
-        Self { retention: *charter.retention(), most_recalled: charter.most_recalled(), ..self }
+    /// Lets cubes go as a charter says. Nothing is erased where these rules erase nothing.
+    fn under(self, charter: &Charter) -> Self {
+        let asked = self.retention.erase_after_millis;
+        let erase_after_millis = charter.retention().erase_after_millis.filter(|_| asked.is_some());
+        let retention = Retention { erase_after_millis, ..*charter.retention() };
+        Self { retention, most_recalled: charter.most_recalled().or(self.most_recalled), ..self }
     }
 }
 
@@ -270,6 +273,10 @@ pub fn find(
     if !caller.is_keeper() {
         return Err(Error::denied(format!("`{}` may not do the space's own work", caller.id)));
     }
+    let rules = &match space.charter() {
+        Some(charter) => rules.clone().under(charter.charter()),
+        None => rules.clone(),
+    };
     rules.retention.check()?;
     let mut work = Work::new(space, caller, rules, budget, from);
     match job {

@@ -179,6 +179,43 @@ fn a_merge_of_what_has_changed_meanwhile_is_refused() {
 }
 
 #[test]
+fn the_place_moves_with_the_work_and_not_without() {
+    let mut house = House::new();
+    house.store("user:ada", fact(RECEIPTS));
+    house.run(Job::Merge);
+    assert!(
+        house.space().register("lifecycle/merge").is_none(),
+        "what costs more to note than to look at is not noted"
+    );
+    house.store("user:ada", fact(RECEIPTS));
+    let from = place_of(house.space(), Job::Merge).unwrap();
+    let mut found = find(house.space(), &house.keeper, Job::Merge, from, &house.rules, Budget::default()).unwrap();
+    assert_eq!((found.report.total(), place_of(house.space(), Job::Merge).unwrap()), (1, from));
+    carry_out(house.space(), &house.keeper, &mut found).unwrap();
+    house.reopen();
+    assert_eq!(place_of(house.space(), Job::Merge).unwrap(), found.reached);
+    let head = house.space().ledger_head();
+    assert_eq!((house.run(Job::Merge).total(), house.space().ledger_head()), (0, head));
+    // Far enough it is noted though there was nothing to do.
+    (0..260).for_each(|number| {
+        house.store("user:ada", fact(format!("note {number}")));
+    });
+    house.run(Job::Merge);
+    assert!(place_of(house.space(), Job::Merge).unwrap().at > found.reached.at + 256);
+}
+
+#[test]
+fn a_charter_says_when_cubes_are_let_go() {
+    let house = House::new();
+    (0..10).for_each(|number| {
+        house.store("user:ada", fact(format!("note {number}")));
+    });
+    assert_eq!(house.run(Job::Sweep).total(), 0);
+    house.space().set_charter(&house.keeper, Some("[retention]\nmost_recalled = 4\n")).unwrap();
+    assert_eq!(house.run(Job::Sweep).counts["archived"], 6);
+}
+
+#[test]
 fn only_the_space_itself_evolves() {
     let house = House::new();
     let custodian = principal("user:ada").with_role(CUSTODIAN);

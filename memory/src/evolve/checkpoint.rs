@@ -49,7 +49,7 @@ pub fn place_of(space: &Space, job: Job) -> Result<Place> {
 }
 
 fn kept(space: &Space, job: Job) -> Result<Option<Place>> {
-    let Some(value) = register(space, &name_of(job)) else { return Ok(None) };
+    let Some(value) = space.register(&name_of(job)) else { return Ok(None) };
     let place = serde_json::from_slice(&value);
     place.map(Some).map_err(|e| Error::corrupt(format!("the register `{}` is no place: {e}", name_of(job))))
 }
@@ -63,13 +63,6 @@ pub(super) fn is_worth_keeping(space: &Space, job: Job, reached: Place) -> bool 
 /// Keeps a place with the work that leads to it.
 pub(super) fn keep(batch: &mut Batch, job: Job, reached: Place) -> Result<()> {
     let value = serde_json::to_vec(&reached).map_err(|e| Error::invalid(format!("a place cannot be written: {e}")))?;
-    set_register(batch, name_of(job), value);
+    batch.set_register(name_of(job), Some(value));
     Ok(())
 }
-
-/// Stands in for the registers of a space.
-fn register(_: &Space, _: &str) -> Option<std::sync::Arc<[u8]>> {
-    None
-}
-
-fn set_register(_: &mut Batch, _: String, _: Vec<u8>) {}

@@ -15,6 +15,7 @@ use crate::governance::sensitivity::find_sensitive;
 use crate::graph::{Direction, LinkKind, Slot};
 use crate::index::{CandidateIndex, ClassId, ClassSet, Filter, IndexQuery, tag_term};
 use crate::reader::drafts::entity_tag;
+use crate::reader::sentences::sentences;
 use crate::reader::summary::digest;
 use crate::vault::{CubeHead, Projection};
 
@@ -185,15 +186,19 @@ fn text_of(work: &Work<'_>, members: &[SourceCube], name: &str) -> Option<(Strin
     let mut facts: Vec<usize> = facts.into_values().collect();
     facts.sort_unstable();
     facts.drain(..facts.len().saturating_sub(MOST_FACTS));
-    let said: Vec<usize> =
-        (0..members.len()).filter(|place| members.get(*place).is_some_and(|member| !is_fact(member))).collect();
-    let texts: Vec<&str> = said.iter().filter_map(|place| members.get(*place)).map(SourceCube::text).collect();
-    let sentences = digest(work.space.terms(), &texts).sentences;
-    let lower = name.to_lowercase();
+    let mut said: Vec<(usize, String)> = Vec::new();
+    for (place, member) in members.iter().enumerate().filter(|(_, member)| !is_fact(member)) {
+        let telling: Vec<&str> = sentences(member.text()).filter(|said| speaks_of(said, name)).collect();
+        if !telling.is_empty() {
+            said.push((place, telling.join(" ")));
+        }
+    }
+    let texts: Vec<&str> = said.iter().map(|(_, text)| text.as_str()).collect();
+    let chosen = digest(work.space.terms(), &texts).sentences;
     let mut lines: Vec<(usize, String)> =
         facts.iter().filter_map(|place| Some((*place, members.get(*place)?.text().trim().to_owned()))).collect();
-    for (turn, sentence) in sentences.iter().filter(|(_, sentence)| sentence.to_lowercase().contains(&lower)) {
-        let Some((place, member)) = said.get(*turn).and_then(|place| Some((*place, members.get(*place)?))) else {
+    for (turn, sentence) in &chosen {
+        let Some((place, member)) = said.get(*turn).and_then(|(place, _)| Some((*place, members.get(*place)?))) else {
             continue;
         };
         let sentence = sentence.trim();
@@ -219,4 +224,42 @@ const LONGEST_FACT: usize = 400;
 fn is_superseded(view: &Projection, slot: Slot) -> bool {
     let mut edges = view.graph().edges(slot);
     edges.any(|edge| edge.kind == LinkKind::Supersedes && edge.direction == Direction::Backward)
+}
+
+/// Words behind which a name is called, not spoken of.
+const CALLS: &[&str] =
+    &["hey", "hi", "hello", "thanks", "thank", "you", "oh", "wow", "yeah", "yes", "no", "dear", "bye"];
+
+/// Returns whether a sentence says something of a name, and does not merely address whoever bears it.
+fn speaks_of(sentence: &str, name: &str) -> bool {
+    sentence.match_indices(name).any(|(at, _)| {
+        let (before, after) =
+            (sentence.get(..at).unwrap_or_default(), sentence.get(at + name.len()..).unwrap_or_default());
+        let last = before.split_whitespace().next_back().unwrap_or_default().to_lowercase();
+        let is_called = last.ends_with(',') || CALLS.contains(&last.trim_matches(|c: char| !c.is_alphanumeric()));
+        let owns = after.starts_with("'s ") || after.starts_with("\u{2019}s ");
+        let goes_on = after.strip_prefix(' ').and_then(|rest| rest.chars().next()).is_some_and(char::is_lowercase);
+        !is_called && (owns || goes_on || (!last.is_empty() && after.trim() == "."))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_called_is_not_spoken_of() {
+        for (sentence, expect) in [
+            ("Mira teaches sailing at the harbour.", true),
+            ("I gave the key to Mira.", true),
+            ("That is Mira's kayak over there.", true),
+            ("Hey Mira, how was the storm?", false),
+            ("Thanks for the advice, Mira!", false),
+            ("Mira, the boat is dry.", false),
+            ("Yes Mira that is it", false),
+            ("The admiral is here.", false),
+        ] {
+            assert_eq!(speaks_of(sentence, "Mira"), expect, "{sentence}");
+        }
+    }
 }

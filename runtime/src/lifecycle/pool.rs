@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::news::News;
 use super::plan::{Aside, Begin, Followed, Outcome, Plan};
-use super::step::{run, step};
+use super::step::{record, run, step};
 use super::{Evolution, JobStatus, SetAside, Worked};
 use crate::actor::{Behaviour, Broken, Command, Context, Envelope, Reply, Topic};
 use crate::kernel::WeakKernel;
@@ -50,6 +50,8 @@ pub(super) enum PoolNote {
     Look,
     /// A step has ended.
     Ended(Begin, Outcome),
+    /// It is on record that a job was set aside.
+    Recorded,
     /// A job that was run by hand has ended.
     RunEnded { space: SpaceName, job: Job, done: Result<Report>, reply: Reply<Report> },
 }
@@ -129,14 +131,19 @@ impl Pool {
         context.spawn(watch).map_err(broken)
     }
 
-    fn ended(&mut self, begun: &Begin, outcome: Outcome) {
+    fn ended(&mut self, context: &Context<Self>, begun: &Begin, outcome: Outcome) {
         let Followed { report, set_aside } = self.plan.ended(begun, outcome, self.now());
         if let Some(report) = report {
             self.worked.publish(&Worked { space: begun.space.clone(), job: begun.job, report });
         }
-        if let Some(set_aside) = set_aside {
-            self.aside.lock().insert((begun.space.clone(), begun.job), set_aside);
-        }
+        let Some(set_aside) = set_aside else { return };
+        let kernel = self.kernel.clone();
+        self.aside.lock().insert((begun.space.clone(), begun.job), set_aside.clone());
+        // Where it cannot be put on record it can be seen all the same.
+        let _ = context.spawn(async move {
+            record(kernel, set_aside).await;
+            PoolNote::Recorded
+        });
     }
 
     fn resume(&mut self, space: &SpaceName, job: Job) -> Result<()> {
@@ -186,7 +193,8 @@ impl Behaviour for Pool {
     fn note(&mut self, context: &mut Context<Self>, note: PoolNote) -> std::result::Result<(), Broken> {
         match note {
             PoolNote::Look => self.is_watched = false,
-            PoolNote::Ended(begun, outcome) => self.ended(&begun, outcome),
+            PoolNote::Ended(begun, outcome) => self.ended(context, &begun, outcome),
+            PoolNote::Recorded => return Ok(()),
             PoolNote::RunEnded { space, job, done, reply } => {
                 if let Ok(report) = &done
                     && report.total() > 0

@@ -5,10 +5,11 @@ use std::time::Duration;
 use memos_memory::cube::SpaceName;
 use memos_memory::error::{Error, ErrorKind, Result};
 use memos_memory::evolve::{self, ERASED_BECAUSE, Found, Job, MOST_CONFLICTS, Place, Report};
-use memos_memory::vault::Erasure;
+use memos_memory::governance::{AuditKind, AuditRecord, Outcome as Ended};
+use memos_memory::vault::{Batch, Erasure};
 
-use super::Evolution;
 use super::plan::{Begin, Outcome, Stepped};
+use super::{Evolution, SetAside};
 use crate::kernel::WeakKernel;
 use crate::vault::{Session, SpaceHandle};
 
@@ -73,4 +74,31 @@ async fn one(session: &Session, job: Job, place: Option<Place>, evolution: &Evol
         session.commit(batch).await?;
     }
     Ok(Stepped { reached, ended, again_in, written, report })
+}
+
+/// Puts it on record that a job was set aside, if the space is open.
+pub(super) async fn record(kernel: WeakKernel, aside: SetAside) {
+    let Some(space) = kernel.upgrade().and_then(|kernel| kernel.open_space(&aside.space)) else { return };
+    let Ok(session) = space.keeper_session() else { return };
+    let written = session.work(move |space, keeper| {
+        let mut reason = format!("set aside after {} attempts: {}", aside.attempts, aside.why);
+        reason.truncate(reason.floor_char_boundary(space.limits().name_bytes));
+        let mut batch = Batch::default();
+        batch.record(AuditRecord {
+            at: space.now(),
+            principal: keeper.id.clone(),
+            context: keeper.context.clone(),
+            kind: AuditKind::Lifecycle,
+            operation: aside.job.to_string(),
+            outcome: Ended::Failed,
+            reason,
+            cubes: Vec::new(),
+            trace: None,
+        });
+        Ok(batch)
+    });
+    if let Ok(batch) = written.await {
+        // A space that cannot be written to may be why.
+        let _ = session.commit(batch).await;
+    }
 }

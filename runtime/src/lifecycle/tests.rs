@@ -8,7 +8,7 @@ use std::time::Duration;
 use memos_memory::cube::{CubeDraft, Layer, SemanticType, SpaceName, State};
 use memos_memory::error::ErrorKind;
 use memos_memory::evolve::{Budget, EvolveRules, Job, Place, Report};
-use memos_memory::governance::Principal;
+use memos_memory::governance::{AuditKind, AuditQuery, Principal};
 use memos_memory::lifecycle::Retention;
 use memos_memory::vault::VaultOptions;
 
@@ -331,6 +331,17 @@ async fn a_job_that_fails_is_set_aside_and_resumed_by_hand() {
     assert_eq!(aside.iter().map(|aside| aside.job).collect::<BTreeSet<_>>().len(), Job::ALL.len());
     assert!(aside.iter().all(|aside| aside.attempts == 2 && aside.why.contains("weight")), "{aside:?}");
     assert!(lifecycle.status().await.unwrap().iter().all(|status| status.state == JobState::SetAside));
+    // The record is written after the list, and each is on it.
+    let session = kernel.space("acme/support").await.unwrap().keeper_session().unwrap();
+    loop {
+        let query = AuditQuery { kind: Some(AuditKind::Lifecycle), ..AuditQuery::default() };
+        let lines = session.work(move |space, keeper| space.audit(keeper, &query)).await.unwrap();
+        if lines.len() == Job::ALL.len() {
+            assert!(lines.iter().all(|line| line.record.reason.starts_with("set aside after 2 attempts")));
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
     lifecycle.resume(&name("acme/support"), Job::Merge).await.unwrap();
     set_aside(Job::ALL.len()).await;
 }
