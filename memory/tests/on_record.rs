@@ -158,3 +158,19 @@ fn the_audit_log_has_reads_and_changes_and_shows_each_their_own() {
     assert_eq!(space.commit(&bo, forged).unwrap_err().kind(), ErrorKind::Denied);
     space.verify(|_, _| {}).unwrap();
 }
+
+#[test]
+fn nobody_locks_themselves_out_of_the_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let space = open_at(folder.path(), 1);
+    let ada = principal("user:ada").with_role(CUSTODIAN);
+    let refused = space.set_charter(&ada, Some("[members.\"user:bo\"]\nroles = [\"custodian\"]\n")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+    assert!(space.charter().is_none());
+    space.set_charter(&ada, Some("[members.\"user:ada\"]\nroles = [\"custodian\"]\n")).unwrap();
+    let stranger = principal("user:bo").with_role(CUSTODIAN);
+    assert_eq!(space.set_charter(&stranger, None).unwrap_err().kind(), ErrorKind::Denied);
+    // What the roll does not know of is not imported as a group's either; who is on it goes on.
+    space.set_charter(&principal("user:ada"), None).unwrap();
+    assert!(space.charter().is_none());
+}

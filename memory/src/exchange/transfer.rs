@@ -303,7 +303,8 @@ fn import_all(
     options: ImportOptions,
 ) -> Result<ImportReport> {
     let reader = space.ledger()?;
-    let plan = plan_import(caller, cubes, links, |id| known(space, caller, &reader, id), options)?;
+    let importer = space.enrolled(caller);
+    let plan = plan_import(&importer, cubes, links, |id| known(space, caller, &reader, id), options)?;
     let mut batch = Batch::default();
     for step in plan.steps {
         match step {

@@ -83,9 +83,28 @@ impl Space {
     /// `Denied` when the caller may not change the rules; `Invalid` when the charter cannot be read or its policies do not fit;
     /// the rules stay as they are then.
     pub fn set_charter(&self, caller: &Principal, charter: Option<&str>) -> Result<Committed> {
+        if let Some(text) = charter {
+            let rules = read_charter(text.as_bytes())?;
+            // Rules under which nobody governs can be changed by nobody.
+            let still = caller.is_keeper() || rules.decide_governing(caller, self.now()).allowed();
+            if !still && self.ruling().decide_governing(caller).allowed() {
+                return Err(Error::invalid(format!(
+                    "by this charter `{}` may not change the rules any more; give them the role `{CUSTODIAN}` in its roll",
+                    caller.id
+                )));
+            }
+        }
         let mut batch = Batch::default();
         batch.set_register(CHARTER, charter.map(|text| text.as_bytes().to_vec()));
         self.commit(caller, batch)
+    }
+
+    /// Returns a principal as the space knows them: with the groups and roles of its roll, where it has one.
+    pub(crate) fn enrolled(&self, principal: &Principal) -> Principal {
+        match self.charter() {
+            Some(rules) => rules.charter().enrolled(principal).into_owned(),
+            None => principal.clone(),
+        }
     }
 
     /// Returns whether it is put on record that a caller reads, and with what outcome: what is refused always is.
