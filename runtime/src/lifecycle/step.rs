@@ -56,10 +56,6 @@ pub(super) async fn run(kernel: WeakKernel, space: &SpaceName, job: Job, evoluti
 async fn one(session: &Session, job: Job, place: Option<Place>, evolution: &Evolution) -> Result<Stepped> {
     let (rules, budget) = (evolution.rules.clone(), evolution.step);
     let found = session.work(move |space, keeper| {
-        let rules = match space.charter() {
-            Some(charter) => rules.under(charter.charter()),
-            None => rules,
-        };
         let from = place.map_or_else(|| evolve::place_of(space, job), Ok)?;
         let found = evolve::find(space, keeper, job, from, &rules, budget)?;
         let wait = found.again_at.map(|at| at.as_millis().saturating_sub(space.now().as_millis()));
