@@ -897,7 +897,13 @@ fn a_session_in_the_name_of_the_space_itself() {
         denied(keeper.get(&id).await.err().map(|error| error.kind()));
         denied(keeper.ask("What does the vault open to?").await.err().map(|error| error.kind()));
         denied(keeper.remember(private("x")).await.err().map(|error| error.kind()));
-        denied(keeper.recall_across(&[space.clone()], call(&who("ada"), "x")).await.err().map(|error| error.kind()));
+        denied(
+            keeper
+                .recall_across(std::slice::from_ref(&space), call(&who("ada"), "x"))
+                .await
+                .err()
+                .map(|error| error.kind()),
+        );
         denied(space.set_charter(Principal::keeper()?, None).await.err().map(|error| error.kind()));
         camp.kernel.shutdown(LONG).await
     })

@@ -1,6 +1,8 @@
 //! Jobs over spaces of several principals: what they find, that they find it once, and that nobody reads more for it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "support/seeded.rs"]
+mod seeded;
 #[path = "support/space.rs"]
 mod space;
 
@@ -523,7 +525,7 @@ fn crowd(seed: u64) -> (House, Vec<Principal>) {
             legal_hold: random.chance(1, 12),
             ..CubeDraft::text(*random.pick(&types), text)
         };
-        house.store(&who, draft);
+        house.store(who, draft);
         house.clock.advance(MINUTE);
     }
     house.clock.advance(60 * MINUTE);

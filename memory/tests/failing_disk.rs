@@ -5,6 +5,8 @@
 
 #[path = "support/faulty_disk.rs"]
 mod faulty_disk;
+#[path = "support/seeded.rs"]
+mod seeded;
 #[path = "support/space.rs"]
 mod space;
 

@@ -12,6 +12,8 @@
 //! its number.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "support/seeded.rs"]
+mod seeded;
 #[path = "support/space.rs"]
 mod space;
 

@@ -3,6 +3,8 @@
 //! A policy that lets one decision wait holds the writer, so that a group comes together behind it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "support/seeded.rs"]
+mod seeded;
 #[path = "support/space.rs"]
 mod space;
 

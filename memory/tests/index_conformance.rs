@@ -5,6 +5,8 @@
 //! over nothing but what the filter lets through.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "support/seeded.rs"]
+mod seeded;
 #[path = "support/space.rs"]
 mod space;
 

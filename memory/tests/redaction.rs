@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "support/seeded.rs"]
+mod seeded;
 #[path = "support/space.rs"]
 mod space;
 

@@ -1,6 +1,8 @@
 //! The Time Machine: a space as it was, the way back, and what-ifs that go their own way and come home.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "support/seeded.rs"]
+mod seeded;
 #[path = "support/space.rs"]
 mod space;
 

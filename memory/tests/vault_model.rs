@@ -6,6 +6,8 @@
 
 #[path = "support/reference.rs"]
 mod reference;
+#[path = "support/seeded.rs"]
+mod seeded;
 #[path = "support/space.rs"]
 mod space;
 #[path = "support/steps.rs"]

@@ -12,16 +12,17 @@ const VARIABLES: [&str; 3] =
 #[cfg(feature = "otlp")]
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// What is sent until it is dropped.
+/// What is sent until it is ended.
 pub(super) struct Sending {
     #[cfg(feature = "otlp")]
     to: Option<memos::runtime::telemetry::otlp::Sending>,
 }
 
-#[cfg(feature = "otlp")]
-impl Drop for Sending {
-    fn drop(&mut self) {
-        if let Some(to) = self.to.take() {
+impl Sending {
+    /// Sends the rest, and ends.
+    pub(super) fn end(self) {
+        #[cfg(feature = "otlp")]
+        if let Some(to) = self.to {
             to.end(PATIENCE);
         }
     }

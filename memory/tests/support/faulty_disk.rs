@@ -4,16 +4,13 @@
 //! be left after a power cut: what was flushed, and of the rest each change whole, in part, or not at all.
 #![allow(dead_code)]
 
-#[path = "seeded.rs"]
-mod seeded;
-
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::seeded::Random;
 use memos_memory::disk::{Disk, DiskFile, MemoryDisk};
-use seeded::Random;
 
 /// What a disk writes whole or not at all, even when its power goes.
 const SECTOR: usize = 512;

@@ -3,9 +3,6 @@
 //! Each test file takes what it needs, so not all of it is used everywhere.
 #![allow(dead_code)]
 
-#[path = "seeded.rs"]
-mod seeded;
-
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,7 +19,7 @@ use memos_memory::vault::{MasterKeySource, Space, Vault, VaultOptions};
 use safetensors::tensor::TensorView;
 
 #[allow(unused_imports)]
-pub(crate) use seeded::{DIMENSIONS, HandClock, Random, START, WordEmbedder};
+pub(crate) use crate::seeded::{DIMENSIONS, HandClock, Random, START, WordEmbedder};
 
 /// Returns options with the test embedder and these limits.
 pub(crate) fn options(limits: Limits) -> VaultOptions {

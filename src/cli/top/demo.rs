@@ -43,7 +43,7 @@ pub(super) fn with_load(look: impl FnOnce(Meters) -> Result<()>) -> Result<()> {
         let looked = look(kernel.meters());
         drop(agents);
         kernel.shutdown(Duration::from_secs(5)).await?;
-        drop(sending);
+        sending.end();
         looked
     })
 }
