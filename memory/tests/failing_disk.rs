@@ -14,7 +14,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use faulty_disk::{Fault, FaultyDisk, Plan};
-use memos_memory::cube::{CubeDraft, CubeId, Payload, SpaceName, State, Update, UpdateMode, UseSignal, VersionRef};
+use memos_memory::cube::{
+    CubeDraft, CubeId, Layer, Payload, SpaceName, State, Update, UpdateMode, UseSignal, VersionRef,
+};
 use memos_memory::disk::Disk;
 use memos_memory::exchange::bundle::{BundleLimits, read_bundle};
 use memos_memory::exchange::import::ImportOptions;
@@ -472,6 +474,28 @@ fn writes_that_end_early() {
 #[test]
 fn writes_that_are_torn() {
     fails_at_every_place(Fault::Torn);
+}
+
+/// Steps are checked together with those before them that are not written yet.
+#[test]
+fn nobody_is_refused_for_what_was_not_written() {
+    let disk = FaultyDisk::new(None);
+    let home = open_on(Arc::new(disk.clone())).unwrap();
+    let (mut stored, mut moved) = (Batch::default(), Batch::default());
+    stored.store(id(1), CubeDraft { layer: Layer::Global, ..fact("the harbour is red") });
+    moved.set_state(id(1), State::Archived, "Bo may see it, and not change it");
+    let both = || vec![(principal("ada"), stored.clone()), (principal("bo"), moved.clone())];
+    // So that her key stands in the ring already, and only the step itself has to be written.
+    home.space.remember(&principal("ada"), fact("the pier is long")).unwrap();
+    disk.plan(Plan { fault: Fault::Broken, at: 0, lasting: true });
+    let kinds =
+        |answers: Vec<Result<_>>| answers.into_iter().map(|answer| answer.err().map(|e| e.kind())).collect::<Vec<_>>();
+    assert_eq!(kinds(home.space.commit_each(both())), [Some(ErrorKind::Unavailable); 2]);
+    assert!(home.space.has_stopped());
+    drop(home);
+    disk.heal();
+    let home = open_on(Arc::new(disk)).unwrap();
+    assert_eq!(kinds(home.space.commit_each(both())), [None, Some(ErrorKind::Denied)]);
 }
 
 /// Nothing that a program does can keep what a disk throws away. It can say so, and must not serve what was not written.

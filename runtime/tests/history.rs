@@ -16,6 +16,7 @@ mod support {
     pub(crate) mod client;
     pub(crate) mod history;
     pub(crate) mod model;
+    pub(crate) mod wire;
     pub(crate) mod world;
 }
 
@@ -24,15 +25,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use faulty_disk::{Fault, Plan};
-use memos_memory::cube::PrincipalId;
+use memos_memory::ErrorKind;
+use memos_memory::cube::{CubeDraft, PrincipalId, SemanticType};
 use memos_memory::governance::{LayerPolicy, Principal};
-use memos_runtime::{Kernel, RuntimeLimits};
+use memos_runtime::{Kernel, RuntimeLimits, SpaceHandle};
 use seeded::Random;
 use support::checker::check;
-use support::client::{Client, SPACES, Town, live};
+use support::client::{Client, Town, live};
 use support::history::{Op, Recorder, Written};
 use support::world::{Mode, World, principal};
 
+const SPACES: &[&str] = &["acme/one", "acme/two"];
 const CLIENTS: usize = 32;
 const STEPS: usize = 14;
 /// Processes that lose their power before the last one.
@@ -96,9 +99,9 @@ fn one_life(world: &Arc<World>, clients: &[Arc<Mutex<Client>>], town: &Arc<Town>
         let kernel = world.kernel(limits()).await.unwrap();
         let lives: Vec<_> = clients
             .iter()
-            .map(|client| tokio::spawn(live(client.clone(), town.clone(), world.clone(), kernel.clone())))
+            .map(|client| tokio::spawn(live(client.clone(), town.clone(), world.clone(), Arc::new(kernel.clone()))))
             .collect();
-        // Somebody uses the spaces all the time, so that answers are remembered.
+        // Somebody uses the spaces all the time, so that refusals are remembered too.
         let mut used = Vec::new();
         for space in SPACES {
             used.extend(kernel.space(space).await);
@@ -123,20 +126,23 @@ type History = (Vec<Op>, Vec<Vec<(PrincipalId, Written)>>);
 fn run(mode: Mode, seed: u64) -> History {
     let mut random = Random::new(seed);
     let mut world = Arc::new(World::new(mode, seed, Arc::new(LayerPolicy)));
-    let principals = principals();
-    let town = Town { recorder: Recorder::default(), principals: principals.clone(), known: Mutex::default() };
-    let town = Arc::new(town);
-    let client = |number: usize| {
-        let who = principals[number % principals.len()].clone();
-        Arc::new(Mutex::new(Client::new(number, who, seed, STEPS)))
-    };
+    let town = Arc::new(Town {
+        recorder: Recorder::default(),
+        principals: principals(),
+        groups: &["red", "blue"],
+        spaces: SPACES,
+        thinks: 6,
+        steps: STEPS,
+        until: i64::MAX,
+        known: Mutex::new(vec![Vec::new(); SPACES.len()]),
+    });
+    let client = |number| Arc::new(Mutex::new(Client::new(number, &town, seed)));
     let clients: Vec<_> = (0..CLIENTS).map(client).collect();
     for life in 0..=CRASHES {
         one_life(&world, &clients, &town, Random::new(random.number()), life < CRASHES);
         if life < CRASHES {
             // What still runs of the process keeps its disk, on which nothing is written any more.
             world = Arc::new(world.after_power_cut(random.number()));
-            clients.iter().for_each(|client| client.lock().unwrap().hear_of_the_end());
         }
     }
     let vault = world.vault();
@@ -144,8 +150,8 @@ fn run(mode: Mode, seed: u64) -> History {
         vault.space(&name).unwrap().verify(|_, _| {}).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     drop(vault);
-    let ledgers = SPACES.map(|space| world.ledger(space).iter().map(Written::of).collect());
-    (town.recorder.ops(), ledgers.into())
+    let ledgers = SPACES.iter().map(|space| world.ledger(space).iter().map(Written::of).collect());
+    (town.recorder.ops(), ledgers.collect())
 }
 
 /// Runs a seed and checks it. Returns how many requests there were, and what is wrong.
@@ -206,4 +212,40 @@ fn what_clients_are_told_is_so_in_threads() {
 fn a_seed_gives_the_same_history_each_time() {
     let told = |(ops, _): History| ops.iter().map(|op| format!("{op}\n")).collect::<String>();
     assert_eq!(told(run(Mode::Exact, 7)), told(run(Mode::Exact, 7)));
+}
+
+/// Runs one process with one space, in one thread.
+fn in_one_space<F: Future<Output = ()>>(work: impl FnOnce(Arc<World>, SpaceHandle) -> F) {
+    let world = Arc::new(World::new(Mode::Exact, 1, Arc::new(LayerPolicy)));
+    world.process(async {
+        let kernel = world.kernel(limits()).await.unwrap();
+        work(world.clone(), kernel.space(SPACES[0]).await.unwrap()).await;
+        kernel.shutdown(Duration::from_secs(10)).await.unwrap();
+    });
+}
+
+#[test]
+fn a_space_whose_disk_failed_once_is_opened_again() {
+    in_one_space(async |world, space| {
+        let session = space.session(principal("user:p0", &[]));
+        let draft = || CubeDraft::text(SemanticType::Fact, "the harbour is red");
+        let kept = session.remember(draft()).await.unwrap();
+        world.disk.plan(Plan { fault: Fault::Broken, at: 0, lasting: false });
+        assert_eq!(session.remember(draft()).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        session.remember(draft()).await.unwrap();
+        session.get(&kept).await.unwrap();
+    });
+}
+
+#[test]
+fn who_fails_a_writer_while_it_is_begun_again_does_not_keep_it_from_that() {
+    in_one_space(async |_, space| {
+        let p0 = || principal("user:p0", &[]);
+        let fail = || space.fail_writer(p0(), "it was told to");
+        let draft = CubeDraft::text(SemanticType::Fact, "the harbour is red");
+        let _ = tokio::join!(fail(), fail(), fail(), fail());
+        // It may be told to fail once more while it has this.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        space.session(p0()).remember(draft).await.unwrap();
+    });
 }

@@ -73,8 +73,29 @@ fn request_key(caller: &Principal, key: &str) -> Digest {
 }
 
 impl Space {
-    /// Checks and embeds what a batch stores.
-    pub(super) fn prepare(&self, caller: &Principal, batch: Batch, at: Timestamp) -> Result<Vec<Prepared>> {
+    /// Checks and embeds what a batch stores. A request that is known already is not looked at: the writer answers it as it
+    /// did the first time, and what it was made from may be long gone.
+    pub(super) fn prepare(&self, caller: &Principal, mut batch: Batch, at: Timestamp) -> Result<Vec<Prepared>> {
+        let Some(key) = batch.key.take() else { return self.prepare_changes(caller, batch, at) };
+        Limits::check("the request's key", key.len(), self.limits().name_bytes, "bytes")?;
+        let key = request_key(caller, &key);
+        let requested = Prepared::bare(Change::Requested { key, events: 0 });
+        let is_known = || self.view().requests.find(&key).is_some();
+        if is_known() {
+            return Ok(vec![requested]);
+        }
+        match self.prepare_changes(caller, batch, at) {
+            Ok(mut prepared) => {
+                prepared.push(requested);
+                Ok(prepared)
+            }
+            // It was written meanwhile.
+            Err(_) if is_known() => Ok(vec![requested]),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn prepare_changes(&self, caller: &Principal, batch: Batch, at: Timestamp) -> Result<Vec<Prepared>> {
         let check = |write| self.check_write(caller, write, at);
         let mut checked = in_parts(batch.writes, |part| part.into_iter().map(check).collect())?;
         let ring = &self.shared().ring;
@@ -83,12 +104,7 @@ impl Space {
         for (version, number) in checked.iter_mut().filter_map(Checked::version_mut).zip(numbers) {
             (version.ring, version.slot) = (number, ring.next_slot());
         }
-        let mut prepared = in_parts(checked, |part| self.seal(part))?;
-        if let Some(key) = batch.key {
-            Limits::check("the request's key", key.len(), self.limits().name_bytes, "bytes")?;
-            prepared.push(Prepared::bare(Change::Requested { key: request_key(caller, &key), events: 0 }));
-        }
-        Ok(prepared)
+        in_parts(checked, |part| self.seal(part))
     }
 
     fn check_write(&self, caller: &Principal, write: Write, at: Timestamp) -> Result<Checked> {

@@ -25,6 +25,10 @@ fn bo() -> Principal {
     principal("user:bo", &["red"])
 }
 
+fn keeper() -> Principal {
+    Principal::keeper().unwrap()
+}
+
 /// What is told of some clients, and what their ledger has.
 struct Story {
     ops: Vec<Op>,
@@ -47,7 +51,7 @@ impl Story {
 }
 
 fn store(cube: u8, text: &str, layer: Layer) -> Ask {
-    Ask::Store { cube: id(cube), text: text.to_owned(), layer }
+    Ask::Store { cube: id(cube), text: text.to_owned(), layer, lives: None }
 }
 
 fn stored(cube: u8, version: u32, parent: Option<u8>) -> Written {
@@ -180,6 +184,17 @@ fn each_kind_of_bad_history_is_found() {
         }),
         ("a session that does not see what it wrote", Wrong::WentBack, |story| {
             story.does(0, ada(), Asked::Get(id(1)), saw(1, 1, 11, "one", State::Generated));
+        }),
+        ("a way between states that is none", Wrong::Forbidden, |story| {
+            let (_, back) = state(2, State::Generated, "young again");
+            story.writes(&keeper(), back);
+        }),
+        ("what nobody lets expire is erased", Wrong::Forbidden, |story| {
+            story.writes(&keeper(), Written::Erased { cubes: vec![id(2)], reason: "due".to_owned() });
+        }),
+        ("what lives for ever expires", Wrong::Forbidden, |story| {
+            let (_, late) = state(3, State::Expired, "due");
+            story.writes(&keeper(), late);
         }),
         ("another answer to the same request", Wrong::AnsweredOtherwise, |story| story.ops[7].told = done(9, 1)),
     ];

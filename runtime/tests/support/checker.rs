@@ -12,10 +12,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
-use memos_memory::cube::{CubeId, Digest, PrincipalId};
+use memos_memory::cube::{CubeId, Digest, PrincipalId, State};
+use memos_memory::governance::KEEPER;
 
 use super::history::{Asked, Op, Seen, Told, Written};
-use super::model::{Ask, Model, Now};
+use super::model::{Ask, Model, Now, leads};
 
 /// What can be wrong with a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +155,15 @@ impl<'a> Walk<'a> {
         let mut at = 0;
         while let Some((who, written)) = self.ledger.get(at) {
             if *written == Written::Other {
+                // A named request that changes nothing has its name in the ledger, and nothing else.
+                match self.claimed(at).filter(|place| self.order.indexes[*place].is_none()) {
+                    Some(place) => _ = self.take(at, place)?,
+                    None => at += 1,
+                }
+                continue;
+            }
+            if who.as_str() == KEEPER {
+                self.keep(at, written)?;
                 at += 1;
                 continue;
             }
@@ -174,13 +184,41 @@ impl<'a> Walk<'a> {
         Ok(self.order)
     }
 
+    /// Takes in what the space did of itself: it moves cubes on, as far as the table of states and their writers let it.
+    fn keep(&mut self, at: usize, written: &Written) -> Checked<()> {
+        let forbidden = || wrong(Wrong::Forbidden, format!("event {at}: the space did {written:?}"), cubes_of(written));
+        let moved: Vec<(CubeId, State)> = match written {
+            Written::State { cube, state, .. } => vec![(*cube, *state)],
+            Written::Erased { cubes, .. } => cubes.iter().map(|cube| (*cube, State::Erased)).collect(),
+            _ => return forbidden(),
+        };
+        self.order.count += 1;
+        for (cube, state) in moved {
+            let Some(now) = self.model.cubes.get_mut(&cube) else { return forbidden() };
+            let is_due = match state {
+                State::Expired => leads(now.state, state) && now.is_mortal,
+                State::Erased => now.state == State::Expired,
+                state => leads(now.state, state),
+            };
+            if !is_due {
+                return forbidden();
+            }
+            now.state = state;
+            self.order.timelines.entry(cube).or_default().push((self.order.count, now.clone()));
+        }
+        Ok(())
+    }
+
+    /// Returns the request whose client was told that an event is of it.
+    fn claimed(&self, at: usize) -> Option<usize> {
+        let (first, (events, place)) = self.claims.range(..=at as u64).next_back()?;
+        ((at as u64) < first + events).then_some(*place)
+    }
+
     /// Finds the request of an event: the one that claims its place, else one whose outcome is not known.
     fn who_asked(&self, at: usize, who: &PrincipalId, written: &Written) -> Checked<usize> {
-        let claim = self.claims.range(..=at as u64).next_back();
-        if let Some((first, (events, place))) = claim
-            && (at as u64) < first + events
-        {
-            return Ok(*place);
+        if let Some(place) = self.claimed(at) {
+            return Ok(place);
         }
         let fits = |op: &Op| op.who.id == *who && asks(op).iter().any(|ask| is_of(ask, written));
         let fitting: Vec<usize> = (0..self.ops.len()).filter(|place| fits(&self.ops[*place])).collect();

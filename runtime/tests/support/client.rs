@@ -5,33 +5,37 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use memos_memory::cube::{
-    CubeDraft, CubeId, Digest, GovernanceChange, Grant, Grantee, Layer, Payload, Rights, SemanticType, State, Update,
-    UpdateMode,
-};
+use memos_memory::cube::{CubeId, Digest, Grant, Grantee, IdSource, Layer, Rights, State};
 use memos_memory::governance::Principal;
-use memos_memory::graph::{Link, LinkKind};
-use memos_memory::operator::MemoryCall;
-use memos_memory::vault::{Batch, Committed, Erasure};
-use memos_memory::{Error, ErrorKind, Result};
-use memos_runtime::{Kernel, ReadPoint, Session};
+use memos_memory::time::Clock;
+use memos_memory::{Error, Result};
+use memos_runtime::ReadPoint;
 
-use super::history::{Asked, Recorder, Seen, Told};
+use super::history::{Asked, Recorder, Told};
 use super::model::Ask;
+use super::wire::{Request, Wire};
 use super::world::World;
 use crate::seeded::Random;
 
-pub(crate) const SPACES: [&str; 2] = ["acme/one", "acme/two"];
-
 /// Tries of one request before its client gives it up.
 const TRIES: usize = 12;
+
+/// How long a cube lives that does not live for ever: half an hour.
+const LIVES_MILLIS: u64 = 30 * 60 * 1000;
 
 /// What all clients share.
 pub(crate) struct Town {
     pub(crate) recorder: Recorder,
     pub(crate) principals: Vec<Principal>,
+    pub(crate) groups: &'static [&'static str],
+    pub(crate) spaces: &'static [&'static str],
+    /// The longest that a client thinks between two requests, in milliseconds.
+    pub(crate) thinks: usize,
+    /// What clients do ends after so many requests of each, or at this time of the world, in milliseconds.
+    pub(crate) steps: usize,
+    pub(crate) until: i64,
     /// The cubes that somebody has begun to store, by space.
-    pub(crate) known: Mutex<[Vec<CubeId>; SPACES.len()]>,
+    pub(crate) known: Mutex<Vec<Vec<CubeId>>>,
 }
 
 /// A request on its way.
@@ -42,8 +46,6 @@ struct Pending {
     asked: Asked,
     key: String,
     tries: usize,
-    /// Whether it may have been done in a process that does not remember it.
-    is_unsure: bool,
 }
 
 impl Pending {
@@ -56,58 +58,56 @@ pub(crate) struct Client {
     number: usize,
     who: Principal,
     random: Random,
-    pub(crate) steps: usize,
+    /// Requests that it has made.
+    steps: usize,
     pending: Option<Pending>,
-    /// The last request of changes that was answered, which may be asked for again.
+    /// The last request of changes that was done, which may be asked for again.
     last: Option<Pending>,
     /// The last version that it saw.
     seen: Option<(usize, CubeId, Digest)>,
-    points: [ReadPoint; SPACES.len()],
+    points: Vec<ReadPoint>,
+    /// The cubes that it stored, by space.
+    mine: Vec<Vec<CubeId>>,
 }
 
 impl Client {
-    pub(crate) fn new(number: usize, who: Principal, seed: u64, steps: usize) -> Self {
+    pub(crate) fn new(number: usize, town: &Town, seed: u64) -> Self {
         let random = Random::new(seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9));
-        Self { number, who, random, steps, pending: None, last: None, seen: None, points: Default::default() }
-    }
-
-    /// Tells the client that the process it spoke with is gone, and with it all that was remembered of keys.
-    pub(crate) fn hear_of_the_end(&mut self) {
-        self.last = None;
-        self.pending.iter_mut().for_each(|pending| pending.is_unsure = true);
+        let who = town.principals[number % town.principals.len()].clone();
+        let points = vec![ReadPoint::default(); town.spaces.len()];
+        let mine = vec![Vec::new(); town.spaces.len()];
+        Self { number, who, random, steps: 0, pending: None, last: None, seen: None, points, mine }
     }
 }
 
 /// Does what a client has left to do.
-pub(crate) async fn live(client: Arc<Mutex<Client>>, town: Arc<Town>, world: Arc<World>, kernel: Kernel) {
+pub(crate) async fn live(client: Arc<Mutex<Client>>, town: Arc<Town>, world: Arc<World>, wire: Arc<impl Wire>) {
     loop {
         let (pending, pause) = {
             let mut client = client.lock().unwrap();
-            if client.steps == 0 {
+            let is_over = client.steps >= town.steps || world.clock.elapsed() >= town.until;
+            if is_over && client.pending.is_none() {
                 return;
             }
-            let pause = Duration::from_millis(client.random.below(6) as u64);
+            let pause = Duration::from_millis(client.random.below(town.thinks) as u64);
             (client.next(&town, &world), pause)
         };
         tokio::time::sleep(pause).await;
-        serve(&client, &town, &kernel, pending).await;
-        client.lock().unwrap().steps -= 1;
+        insist(&client, &town, &*wire, pending).await;
     }
 }
 
 /// Asks until there is an answer.
-async fn serve(client: &Mutex<Client>, town: &Town, kernel: &Kernel, mut pending: Pending) {
+async fn insist(client: &Mutex<Client>, town: &Town, wire: &impl Wire, mut pending: Pending) {
     loop {
-        let session = client.lock().unwrap().session(kernel, &pending);
-        let answer = match session.await {
-            Ok(session) => {
-                let answer = ask(&session, &pending).await;
-                client.lock().unwrap().points[pending.space] = session.point();
-                answer
-            }
-            Err(error) => Err(error),
+        let request = client.lock().unwrap().request(town, &pending);
+        let (answer, seen) = wire.ask(request).await;
+        let pause = {
+            let mut client = client.lock().unwrap();
+            client.points[pending.space] = client.points[pending.space].max(seen);
+            client.hear(town, &mut pending, answer)
         };
-        let Some(pause) = client.lock().unwrap().hear(town, &mut pending, answer) else { return };
+        let Some(pause) = pause else { return };
         tokio::time::sleep(pause).await;
     }
 }
@@ -117,111 +117,22 @@ fn is_open(error: &Error) -> bool {
     error.kind().is_retryable() || error.to_string().contains("stopped taking changes")
 }
 
-/// Asks once.
-async fn ask(session: &Session, pending: &Pending) -> Result<Told> {
-    match &pending.asked {
-        Asked::Get(cube) => {
-            let (cube, head) = session.get(cube).await?;
-            let text = cube.payload.as_text().unwrap_or_default().to_owned();
-            let (cube, version, digest, state) = (head.id, head.version, head.digest, head.state);
-            Ok(Told::Saw(vec![Seen { cube, version, digest, text, state }]))
-        }
-        Asked::Recall => {
-            let answer = session.work(|space, principal| {
-                let call = MemoryCall::new(principal.clone(), "what of the harbour", space.now());
-                memos_memory::operator::recall(&[space], &call)
-            });
-            let receipts = answer.await?.receipts.into_iter();
-            Ok(Told::Saw(
-                receipts
-                    .map(|receipt| Seen {
-                        cube: receipt.cube,
-                        version: receipt.version,
-                        digest: receipt.digest,
-                        text: receipt.text,
-                        state: receipt.state,
-                    })
-                    .collect(),
-            ))
-        }
-        Asked::Changes(asks) => match &asks[..] {
-            [Ask::Erase { cube, reason }] => {
-                let (cube, reason) = (*cube, reason.clone());
-                let erasure = move |space: &memos_memory::vault::Space, who: &Principal| {
-                    space.erase(who, Erasure::Cubes(vec![cube]), reason)
-                };
-                Ok(Told::Done { first: session.work(erasure).await?.event, events: 1 })
-            }
-            asks => {
-                let Committed { first_event, events, .. } =
-                    session.clone().with_key(&pending.key)?.commit(batch_of(asks)).await?;
-                Ok(Told::Done { first: first_event, events })
-            }
-        },
-        Asked::Again(_) => {
-            // What it holds is not looked at.
-            let session = session.clone().with_key(&pending.key)?;
-            let Committed { first_event, events, .. } = session.commit(Batch::default()).await?;
-            Ok(Told::Done { first: first_event, events })
-        }
-    }
-}
-
-pub(crate) fn batch_of(asks: &[Ask]) -> Batch {
-    let mut batch = Batch::default();
-    let follows = |from: &CubeId, to: &CubeId| Link { from: *from, kind: LinkKind::Follows, to: *to };
-    for ask in asks {
-        match ask {
-            Ask::Store { cube, text, layer } => {
-                let draft = CubeDraft::text(SemanticType::Fact, text.clone());
-                batch.store(*cube, CubeDraft { layer: layer.clone(), ..draft })
-            }
-            Ask::Update { cube, parent, text: Some(text), .. } => {
-                let mode = UpdateMode::Overwrite(Payload::text(text.clone()));
-                batch.update(Update { cube: *cube, parent: *parent, mode })
-            }
-            Ask::Update { cube, parent, text: None, layer, grants } => {
-                let change = GovernanceChange { layer: layer.clone(), grants: grants.clone(), ..Default::default() };
-                let mode = UpdateMode::Govern(Box::new(change));
-                batch.update(Update { cube: *cube, parent: *parent, mode })
-            }
-            Ask::State { cube, state, reason } => batch.set_state(*cube, *state, reason.clone()),
-            Ask::Link { from, to } => batch.link(follows(from, to)),
-            Ask::Unlink { from, to } => batch.unlink(follows(from, to)),
-            Ask::Erase { .. } => unreachable!("an erasure is no part of a batch"),
-        };
-    }
-    batch
-}
-
 impl Client {
-    /// A way to the space that sees at least what the client has written there.
-    fn session(&self, kernel: &Kernel, pending: &Pending) -> impl Future<Output = Result<Session>> + use<> {
-        let (kernel, who, point) = (kernel.clone(), self.who.clone(), self.points[pending.space]);
-        let space = SPACES[pending.space];
-        async move {
-            let session = kernel.space(space).await?.session(who);
-            Ok(session.with_patience(Duration::from_secs(2)).after(point))
-        }
+    fn request(&self, town: &Town, pending: &Pending) -> Request {
+        let Pending { space, asked, key, .. } = pending.clone();
+        let (who, after) = (Arc::new(self.who.clone()), self.points[space]);
+        Request { who, space: town.spaces[space], asked, key, after }
     }
 
     /// Takes an answer in. Returns after which time to ask again, when that is to be done.
     fn hear(&mut self, town: &Town, pending: &mut Pending, answer: Result<Told>) -> Option<Duration> {
         pending.tries += 1;
         let told = match answer {
-            // Nobody remembers any more what is asked for again.
-            Ok(_) if pending.is_unsure && matches!(pending.asked, Asked::Again(_)) => Some(Told::Nothing),
             Ok(told) => Some(told),
-            Err(error) if is_open(&error) => {
-                // A disk that failed in the middle of a step may have it or not.
-                pending.is_unsure |= error.to_string().contains("store failed") || error.kind() == ErrorKind::Corrupt;
-                // An erasure has no key, so it is not asked for twice.
-                (pending.is_erasure() || pending.tries >= TRIES).then_some(Told::Nothing)
-            }
-            // It may have been done before, and be refused for that.
-            Err(_) if pending.is_unsure && matches!(pending.asked, Asked::Changes(_) | Asked::Again(_)) => {
-                Some(Told::Nothing)
-            }
+            // An erasure has no key, so it is not asked for twice.
+            Err(error) if is_open(&error) => (pending.is_erasure() || pending.tries >= TRIES).then_some(Told::Nothing),
+            // An earlier copy of it may have been done, and it has no key that would tell.
+            Err(_) if pending.is_erasure() => Some(Told::Nothing),
             Err(error) => Some(Told::Refused(error.kind())),
         };
         match told {
@@ -243,8 +154,8 @@ impl Client {
             let seen = &seen[self.random.below(seen.len())];
             self.seen = Some((pending.space, seen.cube, seen.digest));
         }
-        let is_known = matches!(told, Told::Done { .. } | Told::Refused(_));
-        if is_known && !pending.is_erasure() && matches!(pending.asked, Asked::Changes(_)) {
+        // What was refused is remembered for as long as the process lives; what was done, for longer.
+        if matches!(told, Told::Done { .. }) && !pending.is_erasure() && matches!(pending.asked, Asked::Changes(_)) {
             self.last = Some(pending.clone());
         }
         self.pending = None;
@@ -265,11 +176,12 @@ impl Client {
             Some(last) => Pending { asked: Asked::Again(last.number), tries: 0, ..last },
             None => {
                 let (space, asked) = self.choose(town, world);
-                Pending { number: 0, space, asked, key: String::new(), tries: 0, is_unsure: false }
+                Pending { number: 0, space, asked, key: String::new(), tries: 0 }
             }
         };
-        let number =
-            town.recorder.begin(self.number * 2 + pending.space, &self.who, pending.space, pending.asked.clone());
+        self.steps += 1;
+        let session = self.number * town.spaces.len() + pending.space;
+        let number = town.recorder.begin(session, &self.who, pending.space, pending.asked.clone());
         let key = if pending.key.is_empty() { format!("request {number}") } else { pending.key.clone() };
         let pending = Pending { number, key, ..pending };
         self.pending = Some(pending.clone());
@@ -286,7 +198,7 @@ impl Client {
             let other = self.random.chance(1, 3).then(|| self.some_cube(town, space)).flatten();
             let update = |text, layer, grants| Ask::Update { cube, parent, text, layer, grants };
             let mut asks = vec![match self.random.below(4) {
-                0 => update(None, Some(self.layer()), None),
+                0 => update(None, Some(self.layer(town)), None),
                 1 => update(None, None, Some(self.grants(town))),
                 _ => update(text, None, None),
             }];
@@ -296,7 +208,7 @@ impl Client {
             }
             return (space, Asked::Changes(asks));
         }
-        let space = self.random.below(SPACES.len());
+        let space = self.random.below(town.spaces.len());
         let cube = self.some_cube(town, space);
         let reason = format!("client {} step {step}", self.number);
         let asked = match (self.random.below(16), cube) {
@@ -319,11 +231,11 @@ impl Client {
     }
 
     fn store(&mut self, town: &Town, world: &World, space: usize) -> Ask {
-        use memos_memory::cube::IdSource;
-        use memos_memory::time::Clock;
         let cube = world.ids.cube_id(world.clock.now());
         town.known.lock().unwrap()[space].push(cube);
-        Ask::Store { cube, text: self.text(&format!("step {}", self.steps)), layer: self.layer() }
+        self.mine[space].push(cube);
+        let lives = self.random.chance(1, 6).then_some(LIVES_MILLIS);
+        Ask::Store { cube, text: self.text(&format!("step {}", self.steps)), layer: self.layer(town), lives }
     }
 
     fn text(&mut self, what: &str) -> String {
@@ -333,28 +245,27 @@ impl Client {
         format!("of the {place} says client {} {what}{long}", self.number)
     }
 
-    fn layer(&mut self) -> Layer {
+    fn layer(&mut self, town: &Town) -> Layer {
         match self.random.below(4) {
             0 => Layer::Private,
-            1 => Layer::Shared("red".parse().unwrap()),
-            2 => Layer::Shared("blue".parse().unwrap()),
+            1 | 2 => Layer::Shared(self.random.pick(town.groups).parse().unwrap()),
             _ => Layer::Global,
         }
     }
 
     fn grants(&mut self, town: &Town) -> Vec<Grant> {
         let rights = Rights { read: true, write: self.random.chance(2, 3), share: self.random.chance(1, 3) };
-        let to = match self.random.below(3) {
-            0 => Grantee::Group("red".parse().unwrap()),
-            1 => Grantee::Group("blue".parse().unwrap()),
-            _ => Grantee::Principal(self.random.pick(&town.principals).id.clone()),
+        let to = match self.random.chance(2, 3) {
+            true => Grantee::Group(self.random.pick(town.groups).parse().unwrap()),
+            false => Grantee::Principal(self.random.pick(&town.principals).id.clone()),
         };
         if self.random.chance(1, 3) { Vec::new() } else { vec![Grant { to, rights }] }
     }
 
-    /// Mostly one of the youngest, so that clients meet.
+    /// Its own or anybody's, and mostly one of the youngest, so that clients meet.
     fn some_cube(&mut self, town: &Town, space: usize) -> Option<CubeId> {
-        let known = &town.known.lock().unwrap()[space];
+        let all = &town.known.lock().unwrap()[space];
+        let known = if self.random.chance(2, 5) { &self.mine[space] } else { all };
         let from = if self.random.chance(3, 4) { known.len().saturating_sub(6) } else { 0 };
         (!known.is_empty()).then(|| *self.random.pick(&known[from..]))
     }

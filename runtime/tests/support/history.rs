@@ -160,7 +160,10 @@ fn hex(digest: &Digest) -> String {
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Store { cube, text, layer } => write!(f, "store {} `{text}` {layer:?}", short(cube)),
+            Self::Store { cube, text, layer, lives } => {
+                let lives = if lives.is_some() { " for a while" } else { "" };
+                write!(f, "store {} `{text}` {layer:?}{lives}", short(cube))
+            }
             Self::Update { cube, parent, text, layer, grants } => {
                 write!(f, "update {} of {}", short(cube), hex(parent))?;
                 text.iter().try_for_each(|text| write!(f, " `{text}`"))?;

@@ -15,6 +15,8 @@ pub(crate) enum Ask {
         cube: CubeId,
         text: String,
         layer: Layer,
+        /// For how long, in milliseconds; for ever when not given.
+        lives: Option<u64>,
     },
     /// The next version: another text, or other rights.
     Update {
@@ -69,6 +71,8 @@ pub(crate) struct Now {
     pub(crate) owner: PrincipalId,
     pub(crate) layer: Layer,
     pub(crate) grants: Vec<Grant>,
+    /// Whether its time passes.
+    pub(crate) is_mortal: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +121,7 @@ pub(crate) struct Model {
 }
 
 /// The states to which a change of state leads, by the table of the lifecycle; merging and unfreezing are not asked for here.
-fn leads(from: State, to: State) -> bool {
+pub(crate) fn leads(from: State, to: State) -> bool {
     use State::{Activated, Archived, Expired, Frozen, Generated, Merged};
     match to {
         Activated => matches!(from, Generated | Merged | Archived | Expired),
@@ -206,7 +210,7 @@ impl Model {
     /// Makes a change.
     pub(crate) fn make(&mut self, who: &PrincipalId, ask: &Ask) {
         match ask {
-            Ask::Store { cube, text, layer } => {
+            Ask::Store { cube, text, layer, lives } => {
                 let now = Now {
                     version: 1,
                     digest: None,
@@ -215,6 +219,7 @@ impl Model {
                     owner: who.clone(),
                     layer: layer.clone(),
                     grants: Vec::new(),
+                    is_mortal: lives.is_some(),
                 };
                 self.cubes.insert(*cube, now);
             }
