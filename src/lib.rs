@@ -30,7 +30,7 @@ pub mod picture;
 
 pub use memos_memory::{
     Error, ErrorKind, Result, cube, disk, embed, error, evolve, exchange, governance, graph, index, keys, ledger,
-    lifecycle, limits, operator, pipeline, reader, time, vault,
+    lifecycle, limits, operator, pipeline, reader, schedule, time, vault,
 };
 
 pub use memos_runtime as runtime;
@@ -47,6 +47,11 @@ pub mod prelude {
     pub use crate::operator::{Answer, MemoryCall, Receipt, recall};
     pub use crate::reader::source::{Format, SourceLimits, read_source};
     pub use crate::reader::{IngestOptions, IngestReport, ingest, read_question};
+    pub use crate::runtime::actor::{Heard, Subscription};
+    pub use crate::runtime::lifecycle::{Evolution, Lifecycle, Worked};
+    pub use crate::runtime::scheduler::{Scheduler, SchedulerOptions};
+    pub use crate::runtime::store::MemStore;
+    pub use crate::runtime::{self, Kernel, KernelOptions, RuntimeLimits, Session, SpaceHandle};
     pub use crate::time::{Timestamp, Window};
     pub use crate::vault::{Batch, Erasure, MasterKeySource, Point, Space, Vault, VaultOptions};
 }
