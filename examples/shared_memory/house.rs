@@ -126,7 +126,7 @@ impl House {
     /// Returns whoever it is, at a memory of this kernel.
     pub(crate) fn agent_at(&self, space: &SpaceHandle, principal: Principal) -> Agent {
         let session = space.session(principal);
-        Agent { session, scheduler: self.scheduler.clone(), telling: self.telling.clone() }
+        Agent { session, telling: self.telling.clone() }
     }
 }
 
@@ -134,7 +134,6 @@ impl House {
 #[derive(Clone)]
 pub(crate) struct Agent {
     pub(crate) session: Session,
-    scheduler: Scheduler,
     telling: Arc<Telling>,
 }
 

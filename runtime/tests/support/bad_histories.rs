@@ -108,6 +108,9 @@ fn good() -> Story {
     story
 }
 
+/// What is bad about a history, how the checker calls it, and how a good one becomes it.
+type Bad = (&'static str, Wrong, fn(&mut Story));
+
 #[test]
 fn a_good_history_passes() {
     let Story { ops, ledger, .. } = good();
@@ -116,7 +119,7 @@ fn a_good_history_passes() {
 
 #[test]
 fn each_kind_of_bad_history_is_found() {
-    let table: &[(&str, Wrong, fn(&mut Story))] = &[
+    let table: &[Bad] = &[
         ("a cube that nobody stored", Wrong::AskedByNobody, |story| story.writes(&bo(), stored(9, 1, None))),
         ("a change in another's name", Wrong::AskedByNobody, |story| story.ledger[7].0 = bo().id),
         ("a batch without its link", Wrong::Torn, |story| _ = story.ledger.remove(4)),
