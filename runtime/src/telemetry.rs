@@ -3,7 +3,7 @@
 //! Meters are always on and belong to one kernel: counters and histograms of a fixed size, which cost who counts a few
 //! atomic additions. Traces are `tracing` spans, in the target `memos`; where nobody subscribes they cost a look at one
 //! number. Nothing leaves the process unless somebody asks: `memos top` by the socket in the kernel's folder ([`watch`]),
-//! or a collector that is configured ([`otlp`], with the feature of that name). Figures and names are told, and
+//! or a collector that is configured (`otlp`, with the feature of that name). Figures and names are told, and
 //! nothing of what memories say.
 
 mod histogram;
