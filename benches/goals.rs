@@ -37,7 +37,58 @@ const PROOF: &[&str] = &["proof", "--events", "1000000"];
 const ENCRYPTION: &[&str] = &["encryption", "--cubes", "10000", "--batch", "256", "--writers", "64"];
 const EXCHANGE: &[&str] = &["exchange", "--cubes", "100000"];
 
+const ACTORS: &[&str] = &["actors"];
+const AGENTS: &[&str] = &["agents"];
+const ISOLATION: &[&str] = &["isolation", "--writers", "1"];
+
 const GOALS: &[Goal] = &[
+    Goal {
+        what: "messages to an actor a second",
+        bench: ACTORS,
+        figure: "/messages_per_s",
+        wanted: Wanted::Least(500_000.0),
+    },
+    Goal {
+        what: "the actor library's over ours",
+        bench: ACTORS,
+        figure: "/over_raw_ractor",
+        wanted: Wanted::Most(2.0),
+    },
+    Goal {
+        what: "recall through the kernel over direct",
+        bench: ACTORS,
+        figure: "/recall_over_direct",
+        wanted: Wanted::Most(1.25),
+    },
+    Goal {
+        what: "a crashed writer answers again, ms",
+        bench: ACTORS,
+        figure: "/restart_ms",
+        wanted: Wanted::Most(100.0),
+    },
+    Goal {
+        what: "a decision made before, µs",
+        bench: ACTORS,
+        figure: "/decision_cached_us",
+        wanted: Wanted::Most(2.0),
+    },
+    Goal {
+        what: "a decision not made before, µs", bench: ACTORS, figure: "/decision_us", wanted: Wanted::Most(100.0)
+    },
+    Goal {
+        what: "1,000 agents, share of recall's own rate",
+        bench: AGENTS,
+        figure: "/share_of_capacity",
+        wanted: Wanted::Least(0.8),
+    },
+    Goal { what: "1,000 agents, p99 ms", bench: AGENTS, figure: "/p99_ms", wanted: Wanted::Most(1_000.0) },
+    Goal { what: "1,000 agents, memories lost", bench: AGENTS, figure: "/lost", wanted: Wanted::Most(0.0) },
+    Goal {
+        what: "recall p99 beside a flood over idle",
+        bench: ISOLATION,
+        figure: "/p99_ratio",
+        wanted: Wanted::Most(3.0),
+    },
     Goal { what: "recall among 10k, p50 ms", bench: RECALL_10K, figure: "/p50_ms", wanted: Wanted::Most(1.0) },
     Goal {
         what: "recall among 10k, p99 ms",
