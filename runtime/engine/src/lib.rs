@@ -3,6 +3,16 @@
 //! This crate knows tensors, tokens and files. It must never know what a cube, a space or an actor is: `memos-runtime` decides
 //! what is made of which memory, and when.
 
+pub mod adapter;
+pub mod cache;
+pub mod config;
+pub mod decoder;
+pub mod dice;
 mod error;
+pub mod lesson;
+mod linear;
+pub mod rope;
+pub mod train;
+pub mod weights;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,13 @@
+//! Teaching: a decoder's forward pass through which gradients flow, and the steps that follow them.
+//!
+//! The fast operations of the tensor library have no gradient, silently: a weight behind one is never taught. So this room has
+//! its own, each with the gradient that it is tested to have, and never borrows from the decoder.
+
+mod course;
+mod operations;
+mod pupil;
+mod steps;
+
+pub use course::{CoursePlan, CourseReport, small_model, teach};
+pub use pupil::{Batch, Pupil};
+pub use steps::Steps;
