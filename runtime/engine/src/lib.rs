@@ -12,6 +12,7 @@ mod error;
 pub mod lesson;
 mod linear;
 pub mod rope;
+pub mod sampling;
 pub mod tokenizer;
 pub mod train;
 pub mod weights;
