@@ -13,6 +13,7 @@ pub mod lesson;
 mod linear;
 pub mod rope;
 pub mod sampling;
+pub mod stop;
 pub mod tokenizer;
 pub mod train;
 pub mod weights;
