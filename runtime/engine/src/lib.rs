@@ -8,6 +8,7 @@ pub mod cache;
 pub mod config;
 pub mod decoder;
 pub mod dice;
+pub mod encoder;
 mod error;
 pub mod lesson;
 mod linear;
