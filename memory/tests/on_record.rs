@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use memos_memory::cube::{CubeDraft, Layer, SeededIds, SemanticType, State};
+use memos_memory::cube::{CubeDraft, Layer, Payload, SeededIds, SemanticType, State, Update, UpdateMode};
 use memos_memory::error::ErrorKind;
 use memos_memory::governance::{
     AUDITOR, AuditKind, AuditQuery, AuditRecord, CUSTODIAN, CallingContext, Outcome, Principal,
@@ -173,4 +173,23 @@ fn nobody_locks_themselves_out_of_the_rules() {
     // What the roll does not know of is not imported as a group's either; who is on it goes on.
     space.set_charter(&principal("user:ada"), None).unwrap();
     assert!(space.charter().is_none());
+}
+
+#[test]
+fn a_request_is_answered_as_before_though_what_it_was_made_from_has_moved_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let ada = principal("user:ada");
+    let space = open_at(folder.path(), 1);
+    let cube = space.remember(&ada, CubeDraft::text(SemanticType::Fact, "a chair")).unwrap();
+    let parent = space.get(&ada, &cube).unwrap().1.digest;
+    let mode = UpdateMode::Overwrite(Payload::text("a red chair"));
+    let mut batch = Batch::default();
+    batch.update(Update { cube, parent, mode }).keyed("paint it");
+    let first = space.commit(&ada, batch.clone()).unwrap();
+    assert_eq!(space.commit(&ada, batch.clone()).unwrap(), first);
+    assert_eq!(space.commit_each(vec![(ada.clone(), batch.clone())]).pop().unwrap().unwrap(), first);
+    drop(space);
+    let space = open_at(folder.path(), 2);
+    assert_eq!(space.commit(&ada, batch).unwrap(), first);
+    assert_eq!(space.get(&ada, &cube).unwrap().1.version, 2);
 }
