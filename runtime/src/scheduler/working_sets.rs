@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::reading::{Gathered, Scored};
 
 /// A space, and the task or session in it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Setting {
     pub(super) space: SpaceName,
     /// `task:NAME`, else `session:NAME`; none for what belongs to neither.
@@ -103,7 +103,11 @@ impl WorkingSets {
     pub(super) fn touch(&mut self, setting: &Setting) -> Option<&mut WorkingSet> {
         setting.name.as_ref()?;
         if !self.sets.contains_key(setting) && self.sets.len() >= self.most {
-            let oldest = self.sets.iter().min_by_key(|(_, set)| set.touched).map(|(setting, _)| setting.clone());
+            let oldest = self
+                .sets
+                .iter()
+                .min_by_key(|(setting, set)| (set.touched, *setting))
+                .map(|(setting, _)| setting.clone());
             oldest.and_then(|oldest| self.sets.remove(&oldest));
         }
         let begin = || WorkingSet {

@@ -1,7 +1,7 @@
 //! What the scheduler writes: uses, so that heat outlives it, and its decisions, so that they stand on record. Both are
 //! held for a while and written together, in the name of the space itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::iter::Peekable;
 
 use memos_memory::cube::{CubeId, SpaceName, State, UseSignal};
@@ -22,7 +22,7 @@ pub(super) type Uses = BTreeMap<CubeId, u32>;
 /// What waits to be written, for each space.
 #[derive(Default)]
 pub(super) struct Held {
-    spaces: HashMap<SpaceName, (Uses, Vec<ScheduleDecision>)>,
+    spaces: BTreeMap<SpaceName, (Uses, Vec<ScheduleDecision>)>,
     uses: usize,
     decisions: usize,
 }
@@ -221,5 +221,14 @@ mod tests {
         let mut held = Held::default();
         let space: SpaceName = "acme/support".parse().unwrap();
         assert!(held.hold_use(&space, id(1), 1) && !held.hold_use(&space, id(2), 1));
+    }
+
+    #[test]
+    fn what_waits_for_several_spaces_is_written_in_one_order() {
+        let names: Vec<SpaceName> = (10..20).map(|number| format!("acme/s{number}").parse().unwrap()).collect();
+        let mut held = Held::default();
+        names.iter().rev().for_each(|name| assert!(held.hold_use(name, CubeId::from_bytes([1; 16]), 99)));
+        let taken: Vec<SpaceName> = held.take(9).into_iter().map(|(space, ..)| space).collect();
+        assert_eq!(taken, names);
     }
 }
