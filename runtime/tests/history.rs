@@ -189,7 +189,7 @@ fn run_seeds(mode: Mode, test: &str, few: u64) {
                 Ok((_, Some(told))) => told,
                 Err(_) => "it panicked; see above".to_owned(),
             };
-            let again = "cargo test --release -p memos-runtime --test history";
+            let again = "cargo test --release --workspace --test history";
             panic!("seed {seed}: {told}\nagain: MEMOS_SEEDS=1 MEMOS_SEED={seed} {again} {test} -- --nocapture");
         }
     };

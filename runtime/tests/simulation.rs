@@ -19,18 +19,23 @@ mod support {
     pub(crate) mod world;
 }
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use faulty_disk::{Fault, Plan};
 use memos_memory::cube::{Digest, PrincipalId};
-use memos_memory::governance::{LayerPolicy, Principal};
+use memos_memory::evolve::EvolveRules;
+use memos_memory::governance::{CUSTODIAN, KEEPER, LayerPolicy, Principal};
 use memos_memory::lifecycle::Retention;
+use memos_runtime::lifecycle::Evolution;
+use memos_runtime::scheduler::SchedulerOptions;
+use memos_runtime::telemetry::{ActorFigures, Snapshot, WorkerFigures};
 use memos_runtime::{Kernel, RuntimeLimits, SpaceHandle};
 use seeded::Random;
 use support::checker::check;
 use support::client::{Client, Town, live};
-use support::history::{Op, Recorder, Told, Written};
+use support::history::{BARRED, Op, Recorder, Told, Written};
 use support::network::Network;
 use support::world::{Mode, World, principal};
 use tokio::time::sleep;
@@ -38,6 +43,8 @@ use tokio::time::sleep;
 const AGENTS: usize = 20;
 const GROUPS: &[&str] = &["support", "kitchen", "garden"];
 const SPACES: &[&str] = &["acme/support", "acme/kitchen", "acme/garden"];
+/// The space that has rules of its own. They change now and then.
+const RULED: &str = SPACES[1];
 
 const MINUTE: i64 = 60_000;
 
@@ -66,17 +73,81 @@ struct Run {
     /// What follows from all that was said and written.
     trace: Digest,
     processes: usize,
+    worked: Worked,
+    /// Versions that the space made, and changes of state.
+    made: usize,
+    moved: usize,
 }
 
-/// Lets time and rules have their way with the cubes, as a worker of the space does.
-async fn sweep(spaces: Vec<SpaceHandle>) {
-    let rules = Retention { erase_after_millis: Some(60 * MINUTE as u64), ..Retention::default() };
+/// What the workers of all processes have done, as they say themselves.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Worked {
+    rules: u64,
+    jobs: u64,
+    observed: u64,
+}
+
+/// Lets memory evolve, and lets it be loaded by plan.
+async fn begin_workers(kernel: &Kernel, world: &World, seed: u64) {
+    let rules = EvolveRules {
+        session_quiet_millis: 5 * MINUTE as u64,
+        retention: Retention { erase_after_millis: Some(60 * MINUTE as u64), ..Retention::default() },
+        ..EvolveRules::default()
+    };
+    let sweep_every = Duration::from_secs(600);
+    kernel.evolve(Evolution { rules, sweep_every, seed, ..Evolution::default() }).await.unwrap();
+    let clock = world.clock.clone();
+    kernel.schedule(SchedulerOptions { clock, ..SchedulerOptions::default() }, None).await.unwrap();
+}
+
+/// Returns what the workers of a process did until now.
+async fn worked(kernel: &Kernel) -> Worked {
+    let jobs = kernel.lifecycle().unwrap().status().await.unwrap().iter().map(|job| job.done).sum();
+    let observed = kernel.scheduler().unwrap().figures().await.unwrap().observed;
+    Worked { rules: 0, jobs, observed }
+}
+
+/// Returns rules by which the roll says who belongs where, and one group, perhaps, has no part in what is global.
+fn charter(barred: Option<&str>) -> String {
+    let mut charter = "[members.\"user:ada\"]\nroles = [\"custodian\"]\n".to_owned();
+    for agent in agents() {
+        let groups: Vec<String> = agent.groups.iter().map(|group| format!("\"{group}\"")).collect();
+        charter += &format!("[members.\"{}\"]\ngroups = [{}]\n", agent.id, groups.join(", "));
+    }
+    if let Some(barred) = barred {
+        let actions = ["Read", "ReadInFull", "Write", "Share", "Erase"].map(|name| format!("Action::\"{name}\""));
+        let actions = actions.join(", ");
+        let global = "when { resource.layer == Layer::\"global\" }";
+        charter +=
+            &format!("[policies]\ntext = '''\n{BARRED}{barred}\", action in [{actions}], resource) {global};\n'''\n");
+    }
+    charter
+}
+
+/// Changes the rules of a space now and then. They hold from the next request on.
+async fn govern(space: SpaceHandle, mut random: Random, changed: Arc<AtomicU64>) {
     loop {
-        sleep(Duration::from_secs(600)).await;
-        for space in &spaces {
-            // What fails is due the next time, too.
-            let session = space.session(principal("agent:sweeper", &[]));
-            let _ = session.work(move |space, _| space.sweep(&Principal::keeper()?, &rules, None, false)).await;
+        let barred = random.chance(2, 3).then(|| *random.pick(GROUPS));
+        let ada = principal("user:ada", &[]).with_role(CUSTODIAN);
+        // When the disk fails, they stay as they are.
+        if space.set_charter(ada, Some(&charter(barred))).await.is_ok() {
+            changed.fetch_add(1, Ordering::Relaxed);
+        }
+        sleep(Duration::from_millis(random.below(20 * MINUTE as usize) as u64)).await;
+    }
+}
+
+/// Holds what waits against the places that there are.
+async fn watch_queues(kernel: Kernel) {
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        let Snapshot { actors, workers, .. } = kernel.meters().snapshot();
+        for ActorFigures { kind, queue, places, .. } in actors {
+            assert!(queue <= places, "actors `{kind}` have {queue} messages before them, and {places} places");
+        }
+        for WorkerFigures { name, queue, .. } in workers {
+            let most = limits().reader_queue.max(limits().writer_queue) + SPACES.len();
+            assert!(queue <= most, "workers `{name}` have {queue} pieces of work before them");
         }
     }
 }
@@ -89,26 +160,37 @@ async fn disturb(world: Arc<World>, spaces: Vec<SpaceHandle>, mut random: Random
             let fault = *random.pick(&[Fault::Broken, Fault::Full, Fault::Short, Fault::Torn]);
             world.disk.plan(Plan { fault, at: random.below(500), lasting: false });
         } else {
-            let _ = random.pick(&spaces).fail_writer(principal("agent:sweeper", &[]), "it was told to").await;
+            let _ = random.pick(&spaces).fail_writer(principal("user:ada", &[]), "it was told to").await;
         }
     }
 }
 
-/// Runs one process, until its power goes or the traffic is over. Returns whether it is over.
-fn one_process(world: &Arc<World>, clients: &[Arc<Mutex<Client>>], town: &Arc<Town>, mut random: Random) -> bool {
+/// Runs one process, until its power goes or the traffic is over. Returns whether it is over, and what its workers did.
+fn one_process(
+    world: &Arc<World>,
+    clients: &[Arc<Mutex<Client>>],
+    town: &Arc<Town>,
+    mut random: Random,
+) -> (bool, Worked) {
     world.process(async {
         let kernel: Kernel = world.kernel(limits()).await.unwrap();
         let mut spaces = Vec::new();
         for space in SPACES {
             spaces.push(kernel.space(space).await.unwrap());
         }
-        let network = Arc::new(Network::new(kernel.clone(), Random::new(random.number())));
+        begin_workers(&kernel, world, random.number()).await;
+        let ruled = kernel.space(RULED).await.unwrap();
+        let ada = principal("user:ada", &[]).with_role(CUSTODIAN);
+        ruled.set_charter(ada, Some(&charter(None))).await.unwrap();
+        let changed = Arc::new(AtomicU64::new(0));
+        let network = Arc::new(Network::new(kernel.clone(), (RULED, GROUPS), Random::new(random.number())));
         let lives: Vec<_> = clients
             .iter()
             .map(|client| tokio::spawn(live(client.clone(), town.clone(), world.clone(), network.clone())))
             .collect();
+        let watching = tokio::spawn(watch_queues(kernel.clone()));
         let beside = [
-            tokio::spawn(sweep(spaces.clone())),
+            tokio::spawn(govern(ruled, Random::new(random.number()), changed.clone())),
             tokio::spawn(disturb(world.clone(), spaces, Random::new(random.number()))),
         ];
         let all = async {
@@ -118,15 +200,19 @@ fn one_process(world: &Arc<World>, clients: &[Arc<Mutex<Client>>], town: &Arc<To
         };
         let power = Duration::from_millis((20 * MINUTE + random.below(180 * MINUTE as usize) as i64) as u64);
         let is_over = tokio::time::timeout(power, all).await.is_ok();
+        assert!(!watching.is_finished(), "the queues are out of bounds; see above");
+        assert!(network.broken_promises().is_empty(), "{:?}", network.broken_promises());
+        let worked = Worked { rules: changed.load(Ordering::Relaxed), ..worked(&kernel).await };
         if !is_over {
             world.disk.plan(Plan { fault: Fault::Broken, at: random.below(60), lasting: true });
             sleep(Duration::from_millis(200)).await;
-            return false;
+            return (false, worked);
         }
         beside.iter().for_each(tokio::task::JoinHandle::abort);
+        watching.abort();
         world.disk.heal();
         kernel.shutdown(Duration::from_secs(30)).await.unwrap();
-        true
+        (true, worked)
     })
 }
 
@@ -153,10 +239,13 @@ fn run(seed: u64, minutes: i64) -> Run {
         known: Mutex::new(vec![Vec::new(); SPACES.len()]),
     });
     let clients: Vec<_> = (0..AGENTS).map(|number| Arc::new(Mutex::new(Client::new(number, &town, seed)))).collect();
-    let mut processes = 0;
+    let (mut processes, mut worked) = (0, Worked::default());
     loop {
-        let is_over = one_process(&world, &clients, &town, Random::new(random.number()));
+        let (is_over, of_one) = one_process(&world, &clients, &town, Random::new(random.number()));
         processes += 1;
+        worked.rules += of_one.rules;
+        worked.jobs += of_one.jobs;
+        worked.observed += of_one.observed;
         if !is_over {
             world = Arc::new(world.after_power_cut(random.number()));
         }
@@ -167,7 +256,12 @@ fn run(seed: u64, minutes: i64) -> Run {
         if is_over {
             let said: String = ops.iter().map(|op| format!("{op}\n")).collect();
             let written = format!("{events:?}");
-            return Run { ops, trace: Digest::of_parts(&[said.as_bytes(), written.as_bytes()]), processes };
+            let trace = Digest::of_parts(&[said.as_bytes(), written.as_bytes()]);
+            let kept = ledgers.iter().flatten().filter(|(who, _)| who.as_str() == KEEPER);
+            let made = kept.clone().filter(|(_, written)| matches!(written, Written::Stored { .. })).count();
+            let moved =
+                kept.filter(|(_, written)| matches!(written, Written::State { .. } | Written::Erased { .. })).count();
+            return Run { ops, trace, processes, worked, made, moved };
         }
     }
 }
@@ -179,8 +273,8 @@ fn number(name: &str, otherwise: u64) -> u64 {
 #[test]
 fn agents_get_what_is_theirs_whatever_breaks() {
     let (seed, hours) = (number("MEMOS_SEED", 1), number("MEMOS_HOURS", 1));
-    println!("again: MEMOS_SEED={seed} MEMOS_HOURS={hours} cargo test --release -p memos-runtime --test simulation");
-    let Run { ops, trace, processes } = run(seed, hours as i64 * 60);
+    println!("again: MEMOS_SEED={seed} MEMOS_HOURS={hours} cargo test --release --workspace --test simulation");
+    let Run { ops, trace, processes, worked, made, moved } = run(seed, hours as i64 * 60);
     let count = |which: fn(&Told) -> bool| ops.iter().filter(|op| which(&op.told)).count();
     println!(
         "seed {seed}, {hours} h: {} requests ({} done, {} read, {} refused, {} open), {processes} processes, trace {trace}",
@@ -190,9 +284,12 @@ fn agents_get_what_is_theirs_whatever_breaks() {
         count(|told| matches!(told, Told::Refused(_))),
         count(|told| matches!(told, Told::Nothing)),
     );
+    println!("{worked:?}; the space made {made} versions and {moved} changes of state");
+    // All of it took part.
+    assert!(worked.rules > 0 && worked.jobs > 0 && worked.observed > 0 && made > 0 && moved > 0);
 }
 
 #[test]
 fn a_seed_gives_the_same_trace_each_time() {
-    assert_eq!(run(7, 15).trace, run(7, 15).trace);
+    assert_eq!(run(7, 40).trace, run(7, 40).trace);
 }

@@ -5,7 +5,7 @@ use memos_memory::cube::{CubeId, Digest, Layer, PrincipalId, State};
 use memos_memory::governance::Principal;
 
 use super::checker::{Wrong, check};
-use super::history::{Asked, Op, Seen, Told, Written};
+use super::history::{Asked, Made, Op, Seen, Told, Written};
 use super::model::Ask;
 use super::world::principal;
 
@@ -55,7 +55,16 @@ fn store(cube: u8, text: &str, layer: Layer) -> Ask {
 }
 
 fn stored(cube: u8, version: u32, parent: Option<u8>) -> Written {
-    Written::Stored { cube: id(cube), version, parent: parent.map(digest) }
+    let (owner, grants, sources) = (ada().id, Vec::new(), Vec::new());
+    let made = Box::new(Made { owner, layer: Layer::Global, grants, is_mortal: false, sources });
+    Written::Stored { cube: id(cube), version, parent: parent.map(digest), made }
+}
+
+/// A cube for all, which the space made of others.
+fn derived(cube: u8, sources: &[u8]) -> Written {
+    let (owner, grants, sources) = (ada().id, Vec::new(), sources.iter().map(|source| id(*source)).collect());
+    let made = Box::new(Made { owner, layer: Layer::Global, grants, is_mortal: false, sources });
+    Written::Stored { cube: id(cube), version: 1, parent: None, made }
 }
 
 fn update(cube: u8, parent: u8, text: &str) -> Ask {
@@ -105,6 +114,11 @@ fn good() -> Story {
     story.does(2, ada(), Asked::Changes(vec![archived_too.0]), Told::Nothing);
     story.writes(&ada(), archived_too.1);
     story.does(1, bo(), Asked::Get(id(2)), Told::Refused(ErrorKind::NotFound));
+    // The space makes something of what all may see, and it is read.
+    story.writes(&keeper(), derived(4, &[1]));
+    story.does(1, bo(), Asked::Get(id(4)), saw(4, 1, 14, "of one", State::Generated));
+    story.writes(&keeper(), Written::Read(vec![id(4)]));
+    story.does(1, bo(), Asked::Get(id(4)), saw(4, 1, 14, "of one", State::Activated));
     story
 }
 
@@ -172,6 +186,22 @@ fn each_kind_of_bad_history_is_found() {
         ("what a reader may not see", Wrong::FitsNowhere, |story| {
             story.does(3, bo(), Asked::Recall, saw(2, 1, 22, "two", State::Generated));
         }),
+        ("what the rules keep a reader from", Wrong::FitsNowhere, |story| {
+            let (bo, blue) = (principal("user:bo", &["blue"]), "blue".parse().unwrap());
+            let same = || Asked::Get(id(1));
+            let is_there = || saw(1, 2, 12, "one more", State::Archived);
+            story.does(3, bo.clone(), same(), is_there());
+            story.writes(&ada(), Written::Ruled(Some(blue)));
+            story.does(3, bo.clone(), same(), Told::Refused(ErrorKind::NotFound));
+            story.does(3, bo, same(), is_there());
+        }),
+        ("a change that the rules forbid", Wrong::Forbidden, |story| {
+            let (ada, (ask, written)) = (principal("user:ada", &["blue"]), state(1, State::Frozen, "keep"));
+            story.writes(&keeper(), Written::Ruled(Some("blue".parse().unwrap())));
+            let at = story.ledger.len() as u64;
+            story.does(0, ada.clone(), Asked::Changes(vec![ask]), done(at, 1));
+            story.writes(&ada, written);
+        }),
         ("a cube that is not found and is there", Wrong::FitsNowhere, |story| {
             story.does(3, bo(), Asked::Get(id(1)), Told::Refused(ErrorKind::NotFound));
         }),
@@ -194,6 +224,14 @@ fn each_kind_of_bad_history_is_found() {
         }),
         ("what nobody lets expire is erased", Wrong::Forbidden, |story| {
             story.writes(&keeper(), Written::Erased { cubes: vec![id(2)], reason: "due".to_owned() });
+        }),
+        ("what is made of nothing", Wrong::Forbidden, |story| story.writes(&keeper(), derived(9, &[]))),
+        ("what is made for all of what is private", Wrong::Forbidden, |story| {
+            story.writes(&keeper(), derived(9, &[1, 2]));
+        }),
+        ("what says more than what it was made from", Wrong::Forbidden, |story| {
+            story.writes(&keeper(), derived(9, &[1]));
+            story.does(1, bo(), Asked::Get(id(9)), saw(9, 1, 19, "he says client 3 step 7\nso", State::Generated));
         }),
         ("what lives for ever expires", Wrong::Forbidden, |story| {
             let (_, late) = state(3, State::Expired, "due");

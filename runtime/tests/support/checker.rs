@@ -12,10 +12,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
-use memos_memory::cube::{CubeId, Digest, PrincipalId, State};
+use memos_memory::cube::{CubeId, Digest, GroupName, PrincipalId, State};
 use memos_memory::governance::KEEPER;
 
-use super::history::{Asked, Op, Seen, Told, Written};
+use super::history::{Asked, Made, Op, Seen, Told, Written};
 use super::model::{Ask, Model, Now, leads};
 
 /// What can be wrong with a history.
@@ -66,14 +66,7 @@ impl Violation {
         for op in ops.iter().filter(|op| op.cubes().iter().any(|cube| self.cubes.contains(cube))) {
             writeln!(text, "{op}").unwrap();
         }
-        let names = |written: &Written| match written {
-            Written::Stored { cube, .. } | Written::State { cube, .. } => self.cubes.contains(cube),
-            Written::Linked(from, to) | Written::Unlinked(from, to) => {
-                [from, to].iter().any(|end| self.cubes.contains(end))
-            }
-            Written::Erased { cubes, .. } => cubes.iter().any(|cube| self.cubes.contains(cube)),
-            Written::Other => false,
-        };
+        let names = |written: &Written| cubes_of(written).iter().any(|cube| self.cubes.contains(cube));
         for (at, (who, written)) in ledger.iter().enumerate().filter(|(_, (_, written))| names(written)) {
             writeln!(text, "event {at} by {who}: {written:?}").unwrap();
         }
@@ -96,7 +89,9 @@ fn digests(ops: &[Op], ledger: &[(PrincipalId, Written)]) -> Checked<HashMap<(Cu
     let seen = ops.iter().filter_map(|op| if let Told::Saw(seen) = &op.told { Some(seen) } else { None }).flatten();
     let seen = seen.map(|seen| (seen.cube, seen.version, seen.digest));
     let parents = ledger.iter().filter_map(|(_, written)| match written {
-        Written::Stored { cube, version, parent: Some(parent) } => Some((*cube, version.saturating_sub(1), *parent)),
+        Written::Stored { cube, version, parent: Some(parent), .. } => {
+            Some((*cube, version.saturating_sub(1), *parent))
+        }
         _ => None,
     });
     for (cube, version, digest) in parents.chain(seen) {
@@ -134,6 +129,8 @@ struct Walk<'a> {
     ops: &'a [Op],
     ledger: &'a [(PrincipalId, Written)],
     digests: &'a HashMap<(CubeId, u32), Digest>,
+    /// What versions say, as far as somebody saw them.
+    texts: HashMap<(CubeId, u32), &'a str>,
     /// The first event of each acknowledged request: how many events it has, and its place among the requests.
     claims: BTreeMap<u64, (u64, usize)>,
     model: Model,
@@ -147,8 +144,11 @@ impl<'a> Walk<'a> {
             _ => None,
         };
         let claims = ops.iter().enumerate().filter_map(claim).collect();
-        let order = Order { ops, indexes: vec![None; ops.len()], count: 0, timelines: HashMap::new() };
-        Self { ops, ledger, digests, claims, model: Model::default(), order }
+        let seen = ops.iter().filter_map(|op| if let Told::Saw(seen) = &op.told { Some(seen) } else { None }).flatten();
+        let texts = seen.map(|seen| ((seen.cube, seen.version), seen.text.as_str())).collect();
+        let (indexes, timelines) = (vec![None; ops.len()], HashMap::new());
+        let order = Order { ops, indexes, count: 0, timelines, rules: Vec::new() };
+        Self { ops, ledger, digests, texts, claims, model: Model::default(), order }
     }
 
     fn run(mut self) -> Checked<Order<'a>> {
@@ -160,6 +160,18 @@ impl<'a> Walk<'a> {
                     Some(place) => _ = self.take(at, place)?,
                     None => at += 1,
                 }
+                continue;
+            }
+            if let Written::Read(cubes) = written {
+                self.activate(cubes);
+                at += 1;
+                continue;
+            }
+            if let Written::Ruled(barred) = written {
+                self.order.count += 1;
+                self.order.rules.push((self.order.count, barred.clone()));
+                self.model.barred.clone_from(barred);
+                at += 1;
                 continue;
             }
             if who.as_str() == KEEPER {
@@ -184,29 +196,96 @@ impl<'a> Walk<'a> {
         Ok(self.order)
     }
 
-    /// Takes in what the space did of itself: it moves cubes on, as far as the table of states and their writers let it.
+    /// Takes in what the space did of itself: it moves cubes on as far as the table of states and their writers let it, and
+    /// makes of cubes what those may see who may see the cubes.
     fn keep(&mut self, at: usize, written: &Written) -> Checked<()> {
-        let forbidden = || wrong(Wrong::Forbidden, format!("event {at}: the space did {written:?}"), cubes_of(written));
-        let moved: Vec<(CubeId, State)> = match written {
-            Written::State { cube, state, .. } => vec![(*cube, *state)],
-            Written::Erased { cubes, .. } => cubes.iter().map(|cube| (*cube, State::Erased)).collect(),
-            _ => return forbidden(),
-        };
         self.order.count += 1;
-        for (cube, state) in moved {
-            let Some(now) = self.model.cubes.get_mut(&cube) else { return forbidden() };
-            let is_due = match state {
-                State::Expired => leads(now.state, state) && now.is_mortal,
-                State::Erased => now.state == State::Expired,
-                state => leads(now.state, state),
-            };
-            if !is_due {
-                return forbidden();
-            }
-            now.state = state;
-            self.order.timelines.entry(cube).or_default().push((self.order.count, now.clone()));
-        }
+        let changed = match written {
+            Written::State { cube, state, .. } => self.move_on(cube, *state).map(|()| vec![*cube]),
+            Written::Erased { cubes, .. } => cubes
+                .iter()
+                .map(|cube| self.move_on(cube, State::Erased))
+                .collect::<Option<()>>()
+                .map(|()| cubes.clone()),
+            Written::Stored { cube, version, made, .. } => self.derive(*cube, *version, made).map(|()| vec![*cube]),
+            Written::Linked(..) | Written::Unlinked(..) => Some(Vec::new()),
+            Written::Read(_) | Written::Ruled(_) | Written::Other => Some(Vec::new()),
+        };
+        let Some(changed) = changed else {
+            return wrong(Wrong::Forbidden, format!("event {at}: the space did {written:?}"), cubes_of(written));
+        };
+        self.note(&changed);
         Ok(())
+    }
+
+    fn move_on(&mut self, cube: &CubeId, state: State) -> Option<()> {
+        let now = self.model.cubes.get(cube)?;
+        let is_due = match state {
+            State::Expired => leads(now.state, state) && (now.is_mortal || self.is_stray(now)),
+            State::Erased => now.state == State::Expired,
+            state => leads(now.state, state),
+        };
+        self.model.cubes.get_mut(cube)?.state = state;
+        is_due.then_some(())
+    }
+
+    /// Returns whether the space has made a cube of what others see now, or nobody.
+    fn is_stray(&self, now: &Now) -> bool {
+        let stays = |source: &CubeId| self.model.cubes.get(source).is_some_and(|source| source.is_open_as(now));
+        !now.sources.iter().all(stays)
+    }
+
+    /// Takes in a version that the space made. What it makes of cubes has the owner, layer and grants of all of them; what
+    /// was there keeps its own.
+    fn derive(&mut self, cube: CubeId, version: u32, made: &Made) -> Option<()> {
+        let Made { owner, layer, grants, is_mortal, sources } = made.clone();
+        let (state, digest) = (State::Generated, self.digests.get(&(cube, version)).copied());
+        let next = Now { version, digest, text: None, state, owner, layer, grants, is_mortal, sources };
+        let alike = |source: &CubeId| self.model.cubes.get(source).is_some_and(|source| source.is_open_as(&next));
+        let next = match self.model.cubes.get(&cube) {
+            Some(now) if now.version + 1 == version && now.is_open_as(&next) => match next.sources == now.sources {
+                // What is a client's own says what it said, until another time.
+                true if now.sources.is_empty() => Now { state: now.state, text: now.text.clone(), ..next },
+                true => Now { state: now.state, ..next },
+                // What it was made from before stays in its header, and not in what it says.
+                false if next.sources.iter().all(|source| now.sources.contains(source) || alike(source)) => {
+                    Now { state: now.state, ..next }
+                }
+                false => return None,
+            },
+            None if version == 1 && !next.sources.is_empty() && next.sources.iter().all(alike) => next,
+            _ => return None,
+        };
+        let sources: Vec<&Now> = next.sources.iter().filter_map(|source| self.model.cubes.get(source)).collect();
+        let says = |said: &str| {
+            let with_same = sources.iter().filter(|source| source.is_open_as(&next));
+            with_same.filter_map(|source| source.text.as_ref()).any(|text| sayings(text).any(|saying| saying == said))
+        };
+        if next.text.is_none() && !self.texts.get(&(cube, version)).is_none_or(|text| sayings(text).all(says)) {
+            return None;
+        }
+        self.model.cubes.insert(cube, next);
+        Some(())
+    }
+
+    /// Notes what became of cubes.
+    fn note(&mut self, cubes: &[CubeId]) {
+        for cube in cubes {
+            if let Some(now) = self.model.cubes.get(cube) {
+                self.order.timelines.entry(*cube).or_default().push((self.order.count, now.clone()));
+            }
+        }
+    }
+
+    /// Takes in that cubes were read.
+    fn activate(&mut self, cubes: &[CubeId]) {
+        let is_new = |cube: &&CubeId| self.model.cubes.get(cube).is_some_and(|now| now.state == State::Generated);
+        let activated: Vec<CubeId> = cubes.iter().filter(is_new).copied().collect();
+        for cube in &activated {
+            self.model.cubes.get_mut(cube).into_iter().for_each(|now| now.state = State::Activated);
+        }
+        self.order.count += 1;
+        self.note(&activated);
     }
 
     /// Returns the request whose client was told that an event is of it.
@@ -268,11 +347,7 @@ impl<'a> Walk<'a> {
         }
         self.order.count += 1;
         self.order.indexes[place] = Some(self.order.count);
-        for cube in asks(op).iter().flat_map(Ask::cubes) {
-            if let Some(now) = self.model.cubes.get(&cube) {
-                self.order.timelines.entry(cube).or_default().push((self.order.count, now.clone()));
-            }
-        }
+        self.note(&asks(op).iter().flat_map(Ask::cubes).collect::<Vec<_>>());
         Ok(at)
     }
 
@@ -294,12 +369,20 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Returns what clients say in a text, which no two of them say alike: `says client 3 step 7`.
+fn sayings(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("says client ").map(|(at, _)| {
+        let end = text[at..].match_indices([' ', '\n']).map(|(end, _)| at + end).nth(3);
+        &text[at..end.unwrap_or(text.len())]
+    })
+}
+
 fn cubes_of(written: &Written) -> Vec<CubeId> {
     match written {
         Written::Stored { cube, .. } | Written::State { cube, .. } => vec![*cube],
         Written::Linked(from, to) | Written::Unlinked(from, to) => vec![*from, *to],
-        Written::Erased { cubes, .. } => cubes.clone(),
-        Written::Other => Vec::new(),
+        Written::Erased { cubes, .. } | Written::Read(cubes) => cubes.clone(),
+        Written::Ruled(_) | Written::Other => Vec::new(),
     }
 }
 
@@ -311,6 +394,8 @@ struct Order<'a> {
     count: usize,
     /// What became of each cube, and by which request.
     timelines: HashMap<CubeId, Vec<(usize, Now)>>,
+    /// The group that was kept from what is global, from which point on.
+    rules: Vec<(usize, Option<GroupName>)>,
 }
 
 impl Order<'_> {
@@ -320,20 +405,29 @@ impl Order<'_> {
         timeline.get(behind.checked_sub(1)?).map(|(_, now)| now)
     }
 
+    fn barred(&self, point: usize) -> Option<&GroupName> {
+        let behind = self.rules.partition_point(|(index, _)| *index <= point);
+        self.rules.get(behind.checked_sub(1)?)?.1.as_ref()
+    }
+
     /// Returns whether what the client was told is so at a point.
     fn fits(&self, op: &Op, point: usize) -> bool {
+        let barred = self.barred(point);
         let sees = |seen: &Seen| {
             self.now(&seen.cube, point).is_some_and(|now| {
-                now.shows(&op.who) && (now.version, &now.text, now.state) == (seen.version, &seen.text, seen.state)
+                let is_said = now.text.as_ref().is_none_or(|text| *text == seen.text);
+                now.shows(&op.who, barred) && (now.version, now.state) == (seen.version, seen.state) && is_said
             })
         };
         match (&op.asked, &op.told) {
             (Asked::Get(_) | Asked::Recall, Told::Saw(seen)) => seen.iter().all(sees),
-            (Asked::Get(cube), Told::Refused(_)) => !self.now(cube, point).is_some_and(|now| now.shows(&op.who)),
+            (Asked::Get(cube), Told::Refused(_)) => {
+                !self.now(cube, point).is_some_and(|now| now.shows(&op.who, barred))
+            }
             (Asked::Changes(asks), told) => {
                 let named = asks.iter().flat_map(Ask::cubes);
                 let here = named.filter_map(|cube| Some((cube, self.now(&cube, point)?.clone())));
-                let mut model = Model { cubes: here.collect(), ..Model::default() };
+                let mut model = Model { cubes: here.collect(), barred: barred.cloned(), ..Model::default() };
                 let mut refused = false;
                 let mut idle = true;
                 for ask in asks {
@@ -351,7 +445,8 @@ impl Order<'_> {
     /// Finds the first point at which what the client was told is so.
     fn first_fit(&self, op: &Op, from: usize, before: usize) -> Option<usize> {
         let changes = op.cubes().into_iter().filter_map(|cube| self.timelines.get(&cube)).flatten();
-        let points: BTreeSet<usize> = changes.map(|(index, _)| *index).filter(|index| *index > from).collect();
+        let changes = changes.map(|(index, _)| *index).chain(self.rules.iter().map(|(index, _)| *index));
+        let points: BTreeSet<usize> = changes.filter(|index| *index > from).collect();
         std::iter::once(from).chain(points).take_while(|point| *point < before).find(|point| self.fits(op, *point))
     }
 

@@ -239,7 +239,7 @@ impl Client {
     }
 
     fn text(&mut self, what: &str) -> String {
-        let place = *self.random.pick(&["harbour", "kettle", "tower", "garden"]);
+        let place = *self.random.pick(&["harbour", "harbour", "kettle", "tower"]);
         // Some do not fit into a row.
         let long = if self.random.chance(1, 8) { " and so on".repeat(40) } else { String::new() };
         format!("of the {place} says client {} {what}{long}", self.number)

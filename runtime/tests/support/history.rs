@@ -6,9 +6,11 @@ use std::fmt;
 use std::sync::Mutex;
 
 use memos_memory::ErrorKind;
-use memos_memory::cube::{CubeId, Digest, PrincipalId, State};
+use memos_memory::cube::{
+    CubeId, Digest, Governance, Grant, GroupName, Layer, Lifespan, PrincipalId, State, UseSignal,
+};
 use memos_memory::governance::Principal;
-use memos_memory::graph::Link;
+use memos_memory::graph::{Link, LinkKind};
 use memos_memory::ledger::{Change, Event};
 
 use super::model::Ask;
@@ -78,6 +80,19 @@ impl Op {
     }
 }
 
+/// What stands before the name of a group in a charter that keeps it from what is global.
+pub(crate) const BARRED: &str = "forbid (principal in Group::\"";
+
+/// What the ledger says of a version beside its text.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Made {
+    pub(crate) owner: PrincipalId,
+    pub(crate) layer: Layer,
+    pub(crate) grants: Vec<Grant>,
+    pub(crate) is_mortal: bool,
+    pub(crate) sources: Vec<CubeId>,
+}
+
 /// What the ledger says of one event.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Written {
@@ -85,7 +100,11 @@ pub(crate) enum Written {
         cube: CubeId,
         version: u32,
         parent: Option<Digest>,
+        /// Whose it is and who may use it, and from what it was made.
+        made: Box<Made>,
     },
+    /// Cubes were read, which activates those that never were before.
+    Read(Vec<CubeId>),
     State {
         cube: CubeId,
         state: State,
@@ -97,6 +116,8 @@ pub(crate) enum Written {
         cubes: Vec<CubeId>,
         reason: String,
     },
+    /// The space has other rules, by which this group is kept from what is global.
+    Ruled(Option<GroupName>),
     /// What no client asked for: beginnings, registers, what is on record.
     Other,
 }
@@ -106,14 +127,27 @@ impl Written {
     pub(crate) fn of(event: &Event) -> (PrincipalId, Self) {
         let written = match &event.change {
             Change::CubeStored(header) => {
-                Self::Stored { cube: header.id, version: header.version, parent: header.chain.parent }
+                let Governance { owner, layer, grants, lifespan, .. } = header.governance.clone();
+                let sources = header.chain.derived_from.iter().map(|source| source.cube).collect();
+                let is_mortal = matches!(lifespan, Lifespan::TimeToLiveMillis(_));
+                let made = Box::new(Made { owner, layer, grants, is_mortal, sources });
+                Self::Stored { cube: header.id, version: header.version, parent: header.chain.parent, made }
+            }
+            Change::CubesUsed(uses) => {
+                let reads = uses.iter().filter(|(_, signal)| *signal == UseSignal::Read);
+                Self::Read(reads.map(|(cube, _)| *cube).collect())
             }
             Change::StateChanged { cube, state, reason } => {
                 Self::State { cube: *cube, state: *state, reason: reason.clone() }
             }
-            Change::Linked(Link { from, to, .. }) => Self::Linked(*from, *to),
-            Change::Unlinked(Link { from, to, .. }) => Self::Unlinked(*from, *to),
+            // Clients link in one way alone.
+            Change::Linked(Link { from, kind: LinkKind::Follows, to }) => Self::Linked(*from, *to),
+            Change::Unlinked(Link { from, kind: LinkKind::Follows, to }) => Self::Unlinked(*from, *to),
             Change::Erased { cubes, reason, .. } => Self::Erased { cubes: cubes.clone(), reason: reason.clone() },
+            Change::RegisterSet { name, value: Some(charter) } if name == "charter" => {
+                let text = String::from_utf8(charter.clone()).unwrap();
+                Self::Ruled(text.split_once(BARRED).map(|(_, rest)| rest.split('"').next().unwrap().parse().unwrap()))
+            }
             _ => Self::Other,
         };
         (event.principal.clone(), written)

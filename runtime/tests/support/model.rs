@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use memos_memory::ErrorKind;
-use memos_memory::cube::{CubeId, Digest, Grant, Grantee, Layer, PrincipalId, State};
+use memos_memory::cube::{CubeId, Digest, Grant, Grantee, GroupName, Layer, PrincipalId, State};
 use memos_memory::governance::Principal;
 
 /// One change that a client asks for.
@@ -66,13 +66,16 @@ pub(crate) struct Now {
     pub(crate) version: u32,
     /// None while nobody has told it.
     pub(crate) digest: Option<Digest>,
-    pub(crate) text: String,
+    /// None where the space has made it, and only it knows what it says.
+    pub(crate) text: Option<String>,
     pub(crate) state: State,
     pub(crate) owner: PrincipalId,
     pub(crate) layer: Layer,
     pub(crate) grants: Vec<Grant>,
     /// Whether its time passes.
     pub(crate) is_mortal: bool,
+    /// From what the space has made it.
+    pub(crate) sources: Vec<CubeId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,8 +87,11 @@ pub(crate) enum Right {
 }
 
 impl Now {
-    /// Returns whether somebody may do that with the cube.
-    pub(crate) fn lets(&self, who: &Principal, right: Right) -> bool {
+    /// Returns whether somebody may do that with the cube, where the rules of the space keep a group from all that is global.
+    pub(crate) fn lets(&self, who: &Principal, right: Right, barred: Option<&GroupName>) -> bool {
+        if self.layer == Layer::Global && barred.is_some_and(|barred| who.groups.contains(barred)) {
+            return false;
+        }
         let granted = |grant: &Grant| {
             let named = match &grant.to {
                 Grantee::Principal(id) => *id == who.id,
@@ -107,9 +113,14 @@ impl Now {
         self.owner == who.id || self.grants.iter().any(granted) || (right == Right::Read && in_layer)
     }
 
+    /// Returns whether the same people may do the same with another cube.
+    pub(crate) fn is_open_as(&self, other: &Self) -> bool {
+        (&self.owner, &self.layer, &self.grants) == (&other.owner, &other.layer, &other.grants)
+    }
+
     /// Returns whether somebody who asks for the cube gets it.
-    pub(crate) fn shows(&self, who: &Principal) -> bool {
-        self.state != State::Erased && self.lets(who, Right::Read)
+    pub(crate) fn shows(&self, who: &Principal, barred: Option<&GroupName>) -> bool {
+        self.state != State::Erased && self.lets(who, Right::Read, barred)
     }
 }
 
@@ -118,16 +129,18 @@ impl Now {
 pub(crate) struct Model {
     pub(crate) cubes: BTreeMap<CubeId, Now>,
     pub(crate) links: std::collections::BTreeSet<(CubeId, CubeId)>,
+    /// The group that the rules keep from what is global, its own members' memories as well.
+    pub(crate) barred: Option<GroupName>,
 }
 
-/// The states to which a change of state leads, by the table of the lifecycle; merging and unfreezing are not asked for here.
+/// The states to which a change of state leads, by the table of the lifecycle.
 pub(crate) fn leads(from: State, to: State) -> bool {
     use State::{Activated, Archived, Expired, Frozen, Generated, Merged};
     match to {
         Activated => matches!(from, Generated | Merged | Archived | Expired),
         Archived => matches!(from, Generated | Activated | Merged | Expired),
         Expired => matches!(from, Generated | Activated | Merged | Archived),
-        Frozen => matches!(from, Generated | Activated | Archived),
+        Frozen | Merged => matches!(from, Generated | Activated | Archived),
         _ => false,
     }
 }
@@ -136,12 +149,13 @@ impl Model {
     /// Returns all reasons for which a change is refused here; none when it is made.
     pub(crate) fn refusals(&self, who: &Principal, ask: &Ask) -> Vec<ErrorKind> {
         let mut reasons = Vec::new();
+        let barred = self.barred.as_ref();
         let mut need = |cube: &CubeId, right: Right| -> Option<&Now> {
             let now = self.cubes.get(cube);
             match now {
                 None => reasons.push(ErrorKind::NotFound),
-                Some(now) if now.lets(who, right) => {}
-                Some(now) if now.lets(who, Right::Read) => reasons.push(ErrorKind::Denied),
+                Some(now) if now.lets(who, right, barred) => {}
+                Some(now) if now.lets(who, Right::Read, barred) => reasons.push(ErrorKind::Denied),
                 Some(_) => reasons.push(ErrorKind::NotFound),
             }
             now
@@ -214,19 +228,20 @@ impl Model {
                 let now = Now {
                     version: 1,
                     digest: None,
-                    text: text.clone(),
+                    text: Some(text.clone()),
                     state: State::Generated,
                     owner: who.clone(),
                     layer: layer.clone(),
                     grants: Vec::new(),
                     is_mortal: lives.is_some(),
+                    sources: Vec::new(),
                 };
                 self.cubes.insert(*cube, now);
             }
             Ask::Update { cube, text, layer, grants, .. } => {
                 let Some(now) = self.cubes.get_mut(cube) else { return };
                 (now.version, now.digest) = (now.version + 1, None);
-                text.iter().for_each(|text| now.text.clone_from(text));
+                text.iter().for_each(|text| now.text = Some(text.clone()));
                 layer.iter().for_each(|layer| now.layer = layer.clone());
                 grants.iter().for_each(|grants| now.grants.clone_from(grants));
             }

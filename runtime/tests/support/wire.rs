@@ -8,7 +8,6 @@ use memos_memory::Result;
 use memos_memory::cube::{CubeDraft, CubeId, GovernanceChange, Lifespan, Payload, SemanticType, Update, UpdateMode};
 use memos_memory::governance::Principal;
 use memos_memory::graph::{Link, LinkKind};
-use memos_memory::operator::{MemoryCall, recall};
 use memos_memory::vault::{Batch, Committed, Erasure, Space};
 use memos_runtime::{Kernel, ReadPoint, Session};
 
@@ -61,10 +60,7 @@ async fn ask(session: &Session, request: &Request) -> Result<Told> {
             Ok(Told::Saw(vec![Seen { cube, version, digest, text, state }]))
         }
         Asked::Recall => {
-            let answer = session.work(|space, principal| {
-                recall(&[space], &MemoryCall::new(principal.clone(), "what of the harbour", space.now()))
-            });
-            let receipts = answer.await?.receipts.into_iter();
+            let receipts = session.ask("what of the harbour").await?.receipts.into_iter();
             Ok(Told::Saw(
                 receipts
                     .map(|receipt| Seen {
@@ -99,6 +95,24 @@ async fn ask(session: &Session, request: &Request) -> Result<Told> {
     }
 }
 
+/// Returns what a client tells: of the harbour facts, of all else in talks of its own, each forty steps long.
+fn draft_of(text: &str) -> CubeDraft {
+    let words: Vec<&str> = text.split(' ').collect();
+    let [_, _, place, _, _, client, _, step, ..] = words[..] else { panic!("`{text}` is told by no client") };
+    let draft = CubeDraft::text(SemanticType::Fact, text.to_owned());
+    let draft = CubeDraft { tags: vec![format!("entity:{place}")], ..draft };
+    if place == "harbour" {
+        return draft;
+    }
+    let talk = format!("client {client} talk {}", step.parse::<usize>().unwrap() / 40);
+    CubeDraft {
+        semantic: SemanticType::Message,
+        session: Some(talk),
+        speaker: Some(format!("client {client}")),
+        ..draft
+    }
+}
+
 fn batch_of(asks: &[Ask]) -> Batch {
     let mut batch = Batch::default();
     let follows = |from: &CubeId, to: &CubeId| Link { from: *from, kind: LinkKind::Follows, to: *to };
@@ -106,8 +120,7 @@ fn batch_of(asks: &[Ask]) -> Batch {
         match ask {
             Ask::Store { cube, text, layer, lives } => {
                 let lifespan = lives.map_or(Lifespan::Forever, Lifespan::TimeToLiveMillis);
-                let draft = CubeDraft::text(SemanticType::Fact, text.clone());
-                batch.store(*cube, CubeDraft { layer: layer.clone(), lifespan, ..draft })
+                batch.store(*cube, CubeDraft { layer: layer.clone(), lifespan, ..draft_of(text) })
             }
             Ask::Update { cube, parent, text: Some(text), .. } => {
                 let mode = UpdateMode::Overwrite(Payload::text(text.clone()));
