@@ -4,8 +4,8 @@
 //! Afterwards each memory that was acknowledged is looked for. With `--settled` the agents note uses in place of new memories,
 //! so that what is stored does not grow, and memory in use says something about the actors alone.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -20,7 +20,7 @@ use memos_runtime::{Kernel, KernelOptions, RuntimeLimits, Session, SpaceHandle, 
 use serde::Serialize;
 
 use super::corpus::{BATCH, Corpus, draft, fill};
-use super::measure::{folder, percentile, principal, resident_megabytes, rounded};
+use super::measure::{Times, folder, principal, resident_megabytes, rounded};
 use super::{Screen, report};
 
 const SPACE: &str = "bench/agents";
@@ -87,16 +87,22 @@ struct Tally {
     is_over: AtomicBool,
     busy: AtomicU64,
     failed: AtomicU64,
+    recalls: Mutex<Times>,
+    writes: Mutex<Times>,
 }
 
-/// What one agent has seen.
-#[derive(Default)]
-struct Seen {
-    recalls: Vec<f64>,
-    writes: Vec<f64>,
-    /// What was acknowledged, and to whom.
-    stored: Vec<(Arc<Principal>, CubeId)>,
+impl Tally {
+    fn recalled(&self) -> MutexGuard<'_, Times> {
+        self.recalls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn written(&self) -> MutexGuard<'_, Times> {
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
+
+/// What was acknowledged, and to whom.
+type Stored = Vec<(Arc<Principal>, CubeId)>;
 
 pub(super) fn run(arguments: &AgentsArguments, screen: &mut Screen) -> Result<()> {
     if !(0.01..=1.0).contains(&arguments.load) {
@@ -154,29 +160,27 @@ async fn work(arguments: &AgentsArguments, folder: &std::path::Path) -> Result<F
     }
     tally.is_over.store(true, Ordering::Relaxed);
     let took = started.elapsed().as_secs_f64();
-    let mut seen = Seen::default();
+    let mut stored = Stored::new();
     for agent in agents {
-        let of_one = agent.await.map_err(|e| Error::unavailable(format!("an agent failed: {e}")))?;
-        seen.recalls.extend(of_one.recalls);
-        seen.writes.extend(of_one.writes);
-        seen.stored.extend(of_one.stored);
+        stored.extend(agent.await.map_err(|e| Error::unavailable(format!("an agent failed: {e}")))?);
     }
-    let lost = lost(&space, seen.stored).await?;
+    let lost = lost(&space, stored).await?;
     kernel.shutdown(Duration::from_secs(60)).await?;
-    let all: Vec<f64> = seen.recalls.iter().chain(&seen.writes).copied().collect();
-    let recalls_per_s = seen.recalls.len() as f64 / took;
+    let (recalls, writes) = (tally.recalled().clone(), tally.written().clone());
+    let all = recalls.and(&writes);
+    let recalls_per_s = recalls.count() as f64 / took;
     Ok(Figures {
         agents: arguments.agents,
         cubes: arguments.cubes,
-        ops_per_s: rounded(all.len() as f64 / took),
+        ops_per_s: rounded(all.count() as f64 / took),
         recalls_per_s: rounded(recalls_per_s),
-        writes_per_s: rounded(seen.writes.len() as f64 / took),
+        writes_per_s: rounded(writes.count() as f64 / took),
         capacity_recalls_per_s: rounded(capacity),
         share_of_capacity: rounded(recalls_per_s / capacity),
-        p50_ms: rounded(percentile(&all, 0.5)),
-        p99_ms: rounded(percentile(&all, 0.99)),
-        recall_p99_ms: rounded(percentile(&seen.recalls, 0.99)),
-        write_p99_ms: rounded(percentile(&seen.writes, 0.99)),
+        p50_ms: rounded(all.percentile(0.5)),
+        p99_ms: rounded(all.percentile(0.99)),
+        recall_p99_ms: rounded(recalls.percentile(0.99)),
+        write_p99_ms: rounded(writes.percentile(0.99)),
         lost,
         busy: tally.busy.load(Ordering::Relaxed),
         failed: tally.failed.load(Ordering::Relaxed),
@@ -227,8 +231,8 @@ struct Agent {
 
 impl Agent {
     /// Works until the time is over, once in each pause if there are pauses.
-    async fn work(mut self, tally: Arc<Tally>, pause: Option<Duration>) -> Seen {
-        let mut seen = Seen::default();
+    async fn work(mut self, tally: Arc<Tally>, pause: Option<Duration>) -> Stored {
+        let mut stored = Stored::new();
         let mut last_read = None;
         let mut turn = tokio::time::interval(pause.unwrap_or(Duration::from_secs(3600)));
         turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -245,25 +249,25 @@ impl Agent {
                 (true, true, Some(cube)) => {
                     let mut batch = Batch::default();
                     batch.record_use(vec![(cube, UseSignal::Read)]);
-                    self.session.commit(batch).await.map(|_| &mut seen.writes)
+                    self.session.commit(batch).await.map(|_| tally.written())
                 }
                 (true, false, _) => {
                     let turn = self.corpus.turn(self.number);
                     self.session.remember(draft(&turn, self.number)).await.map(|id| {
-                        seen.stored.push((self.principal.clone(), id));
-                        &mut seen.writes
+                        stored.push((self.principal.clone(), id));
+                        tally.written()
                     })
                 }
                 _ => match question(&mut self.corpus, &self.questions) {
                     Ok(question) => self.session.ask(question).await.map(|answer| {
                         last_read = answer.receipts.first().map(|receipt| receipt.cube);
-                        &mut seen.recalls
+                        tally.recalled()
                     }),
                     Err(error) => Err(error),
                 },
             };
             match outcome {
-                Ok(times) => times.push(started.elapsed().as_secs_f64() * 1000.0),
+                Ok(mut times) => times.record(started.elapsed().as_secs_f64() * 1000.0),
                 Err(error) if error.kind() == ErrorKind::Busy => {
                     tally.busy.fetch_add(1, Ordering::Relaxed);
                 }
@@ -272,7 +276,7 @@ impl Agent {
                 }
             }
         }
-        seen
+        stored
     }
 }
 
