@@ -10,11 +10,16 @@ pub mod decoder;
 pub mod dice;
 pub mod encoder;
 mod error;
+pub mod fingerprint;
 pub mod lesson;
 mod linear;
 pub mod mapped;
+pub mod numbers;
 pub mod rope;
 pub mod sampling;
+pub mod segment;
+#[cfg(test)]
+mod small_model;
 pub mod stop;
 pub mod tensor_file;
 pub mod tokenizer;

@@ -193,7 +193,7 @@ pub(crate) fn replace<'a>(path: &Path, parts: impl Iterator<Item = &'a [u8]>) ->
     })
 }
 
-fn sum(bytes: &[u8]) -> Hasher {
+pub(crate) fn sum(bytes: &[u8]) -> Hasher {
     let mut sum = Hasher::new();
     sum.update(bytes);
     sum

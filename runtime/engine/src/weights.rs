@@ -33,6 +33,11 @@ impl Weights {
         self.0.contains_key(name)
     }
 
+    /// Returns all of them by name, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Weight)> {
+        self.0.iter().map(|(name, weight)| (name.as_str(), weight))
+    }
+
     /// Returns a weight as F32 on a device.
     ///
     /// # Errors
