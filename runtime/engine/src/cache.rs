@@ -31,6 +31,23 @@ impl KeysValues {
         self.keys.iter().chain(&self.values).map(of).sum()
     }
 
+    /// Returns some of their tokens, without a copy.
+    ///
+    /// # Errors
+    /// `Invalid` where there are fewer.
+    pub fn part(&self, from: usize, tokens: usize) -> Result<Self> {
+        if from.checked_add(tokens).is_none_or(|end| end > self.tokens) {
+            return Err(Error::invalid(format!(
+                "there are no {tokens} tokens behind {from}, there are {}",
+                self.tokens
+            )));
+        }
+        let of = |tensors: &[Tensor]| -> Result<Vec<Tensor>> {
+            tensors.iter().map(|tensor| Ok(tensor.narrow(0, from, tokens)?)).collect()
+        };
+        Ok(Self { keys: of(&self.keys)?, values: of(&self.values)?, tokens, position: self.position + from })
+    }
+
     /// Checks that they fit a model.
     ///
     /// # Errors

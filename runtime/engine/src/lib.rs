@@ -11,6 +11,7 @@ pub mod dice;
 pub mod encoder;
 mod error;
 pub mod fingerprint;
+pub mod joining;
 pub mod lesson;
 mod linear;
 pub mod mapped;
