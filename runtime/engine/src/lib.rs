@@ -19,6 +19,7 @@ pub mod numbers;
 pub mod rope;
 pub mod sampling;
 pub mod segment;
+pub mod segment_store;
 #[cfg(test)]
 mod small_model;
 pub mod stop;
