@@ -5,7 +5,11 @@ use super::space::{Opening, SNAPSHOT_FILE, draw_session, system_principal};
 use crate::cube::{Kind, Payload, SpaceName};
 use crate::error::{Error, Result};
 use crate::index::QuantizedVector;
+use crate::keys::RecordKey;
 use crate::ledger::{Change, Ledger, NewEvent, vector_row};
+
+/// Texts that are embedded together: enough for an encoder to be quick.
+const TEXTS_AT_ONCE: usize = 64;
 
 /// Makes all vectors of a space again with another embedder, in one durable step. The space must not be open.
 ///
@@ -27,9 +31,20 @@ pub(super) fn reembed(opening: &Opening<'_>, mut progress: impl FnMut(u64, u64))
     }
     let embedder = &options.embedder;
     let session = draw_session(options)?;
-    let mut vectors = Vec::new();
+    let (mut vectors, mut waiting) = (Vec::new(), Vec::with_capacity(TEXTS_AT_ONCE));
+    let mut embed = |waiting: &mut Vec<(u64, String, RecordKey)>| {
+        let texts: Vec<&str> = waiting.iter().map(|(_, text, _)| text.as_str()).collect();
+        let made = embedder.embed_batch(&texts)?;
+        for ((sequence, _, key), vector) in waiting.drain(..).zip(made) {
+            vectors.push((sequence, vector_row(&QuantizedVector::of(&vector).to_bytes(), &session, &key)));
+        }
+        Ok::<_, Error>(())
+    };
     for sequence in 0..head.events {
-        progress(sequence, head.events);
+        if waiting.len() >= TEXTS_AT_ONCE {
+            embed(&mut waiting)?;
+            progress(sequence, head.events);
+        }
         let Change::CubeStored(mut header) = reader.event(sequence)?.change else { continue };
         if header.kind() != Kind::Plaintext {
             continue;
@@ -38,9 +53,9 @@ pub(super) fn reembed(opening: &Opening<'_>, mut progress: impl FnMut(u64, u64))
         let Some(key) = ring.record_key(header.seal.ring, header.seal.slot, &session) else { continue };
         let payload = Payload::checked(header.form.clone(), body)?;
         let text = indexed_text(&header, payload.as_text().unwrap_or_default());
-        let vector = QuantizedVector::of(&embedder.embed(&text)?).to_bytes();
-        vectors.push((sequence, vector_row(&vector, &session, &key)));
+        waiting.push((sequence, text, key));
     }
+    embed(&mut waiting)?;
     let change = Change::EmbedderChanged { embedder: embedder.id().clone() };
     let event = NewEvent::bare(options.clock.now(), system_principal()?, change);
     let count = vectors.len() as u64;
