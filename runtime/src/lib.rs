@@ -24,6 +24,10 @@
 //! ```
 
 pub mod actor;
+#[cfg(feature = "engine")]
+pub mod encoder;
+#[cfg(feature = "engine")]
+mod engine;
 pub mod gateway;
 mod governance;
 mod kernel;
