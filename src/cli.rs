@@ -155,7 +155,7 @@ enum Command {
     Spaces,
     /// Counts what is in a space
     Stats,
-    /// Makes all vectors of a space again with this program's embedder
+    /// Makes all vectors of a space again, with the built-in embedder or the one of `--encoder`
     Reembed,
     /// Shows live what a running kernel does: queues, recalls, commits, decisions
     Top(top::TopArguments),
@@ -239,7 +239,7 @@ fn dispatch(command: Command, scope: &Scope, screen: &mut Screen) -> Result<Foun
         Command::Stats => places::stats(scope, screen)?,
         Command::Reembed => places::reembed(scope, screen)?,
         Command::Top(arguments) => top::run(&arguments, scope, screen)?,
-        Command::Bench(arguments) => bench::run(arguments, screen)?,
+        Command::Bench(arguments) => bench::run(arguments, scope, screen)?,
         Command::Completions(arguments) => completions::run(&arguments, screen),
     }
     Ok(Found::Something)

@@ -335,6 +335,17 @@ fn spaces_are_listed_counted_and_embedded_again() {
 }
 
 #[test]
+fn a_folder_that_is_no_encoder_is_refused_before_anything_is_written() {
+    let house = House::with_talk();
+    for command in [&["reembed"][..], &["remember", "a fact"], &["bench", "embed", "--texts", "1"]] {
+        let said = house.fails(&[command, &["--encoder", &house.path("")]].concat(), 2);
+        assert!(said.contains("`--encoder`: there is no `config.json`") && !said.contains("hint: "), "{said}");
+    }
+    let made = house.json(&["bench", "embed", "--texts", "10"]);
+    assert!(made["embedder"].as_str().unwrap().starts_with("builtin") && made["dimensions"] == 256, "{made}");
+}
+
+#[test]
 fn completions_know_the_commands() {
     let house = House::new();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {

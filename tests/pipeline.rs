@@ -21,6 +21,7 @@ Bo: My brother mends the garden wall on Sunday.
 fn memos(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_memos"));
     command.args(arguments).env("MEMOS_DATA", folder.join("data")).env("USER", "ada").current_dir(folder);
+    command.env_remove("MEMOS_ENCODER");
     command.output().unwrap()
 }
 

@@ -7,6 +7,7 @@ mod actors;
 mod agents;
 mod corpus;
 mod crossover;
+mod embed;
 mod encryption;
 mod exchange;
 mod fork;
@@ -25,6 +26,7 @@ use clap::{Args, Subcommand};
 use memos::Result;
 use serde::Serialize;
 
+use super::scope::Scope;
 use super::screen::Screen;
 
 /// Measures recall and speed on this machine.
@@ -62,6 +64,8 @@ enum Bench {
     Isolation(isolation::IsolationArguments),
     /// Exact against approximate dense search, by number of memories
     Crossover(crossover::CrossoverArguments),
+    /// Making vectors of texts one by one and in batches, with the embedder of `--encoder` or the built-in one
+    Embed(embed::EmbedArguments),
     /// Adding and finding the lines of a file, for figures beside other systems on the same texts
     Texts(texts::TextsArguments),
     /// Durable operations without end, for a test that kills the program
@@ -69,9 +73,9 @@ enum Bench {
     Torture(torture::TortureArguments),
 }
 
-pub(super) fn run(arguments: BenchArguments, screen: &mut Screen) -> Result<()> {
+pub(super) fn run(arguments: BenchArguments, scope: &Scope, screen: &mut Screen) -> Result<()> {
     match arguments.bench {
-        Bench::Locomo(arguments) => locomo::run(&arguments, screen),
+        Bench::Locomo(arguments) => locomo::run(&arguments, &scope.embedder()?, screen),
         Bench::Recall(arguments) => recall::run(&arguments, screen),
         Bench::Write(arguments) => write::run(&arguments, screen),
         Bench::Past(arguments) => past::run(&arguments, screen),
@@ -84,6 +88,7 @@ pub(super) fn run(arguments: BenchArguments, screen: &mut Screen) -> Result<()> 
         Bench::Agents(arguments) => agents::run(&arguments, screen),
         Bench::Isolation(arguments) => isolation::run(&arguments, screen),
         Bench::Crossover(arguments) => crossover::run(&arguments, screen),
+        Bench::Embed(arguments) => embed::run(&arguments, &scope.embedder()?, screen),
         Bench::Texts(arguments) => texts::run(&arguments, screen),
         Bench::Torture(arguments) => torture::run(&arguments, screen),
     }

@@ -14,8 +14,10 @@ use etcetera::BaseStrategy;
 
 use memos::cube::{GroupName, PrincipalId, SpaceName};
 use memos::disk::SystemDisk;
+use memos::embed::{Embedder, builtin};
 use memos::governance::Principal;
 use memos::keys::MasterKey;
+use memos::runtime::encoder::SentenceEncoder;
 use memos::vault::{MasterKeySource, Space, Vault, VaultOptions};
 use memos::{Error, ErrorKind, Result};
 
@@ -64,6 +66,16 @@ pub(super) struct ScopeArguments {
         help_heading = "Everywhere"
     )]
     key_file: Option<PathBuf>,
+    /// The folder of a sentence encoder, such as all-MiniLM-L6-v2, in the place of the built-in embedder
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "MEMOS_ENCODER",
+        hide_env_values = true,
+        help_heading = "Everywhere"
+    )]
+    encoder: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub(super) json: bool,
@@ -77,6 +89,7 @@ pub(super) struct Scope {
     data: Option<PathBuf>,
     spaces: Vec<SpaceName>,
     key_file: Option<PathBuf>,
+    encoder: Option<PathBuf>,
     /// Who acts.
     pub(super) caller: Principal,
 }
@@ -136,7 +149,7 @@ impl Scope {
         if spaces.is_empty() {
             spaces.push(DEFAULT_SPACE.parse()?);
         }
-        Ok(Self { data: arguments.data, spaces, key_file: arguments.key_file, caller })
+        Ok(Self { data: arguments.data, spaces, key_file: arguments.key_file, encoder: arguments.encoder, caller })
     }
 
     /// Returns the data folder.
@@ -187,7 +200,20 @@ impl Scope {
             KeyOrigin::File(_) | KeyOrigin::Environment => origin.read()?,
         };
         let master_key = given.map_or(MasterKeySource::Folder, |key| MasterKeySource::Given(Arc::new(key)));
-        Ok(VaultOptions { master_key, ..VaultOptions::builtin()? })
+        Ok(VaultOptions { master_key, embedder: self.embedder()?, ..VaultOptions::builtin()? })
+    }
+
+    /// Returns what makes vectors of texts: the sentence encoder that was named, else the built-in table.
+    pub(super) fn embedder(&self) -> Result<Arc<dyn Embedder>> {
+        let Some(folder) = &self.encoder else { return Ok(builtin()?) };
+        match SentenceEncoder::load(folder) {
+            Ok(encoder) => Ok(Arc::new(encoder)),
+            // It is the argument that is wrong, and not the memory.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+                Err(Error::invalid(format!("`--encoder`: {error}")).with_source(error))
+            }
+            Err(error) => Err(error.at("`--encoder`")),
+        }
     }
 
     /// Opens the vault for writing; it is made when it is not there.

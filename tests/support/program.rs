@@ -49,7 +49,7 @@ impl House {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_memos"));
         command.args(arguments).env("MEMOS_DATA", self.data()).env("USER", "tester").current_dir(self.folder.path());
-        command.env_remove("MEMOS_KEY").env_remove("MEMOS_KEY_FILE");
+        command.env_remove("MEMOS_KEY").env_remove("MEMOS_KEY_FILE").env_remove("MEMOS_ENCODER");
         command
     }
 

@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
 use memos::cube::SemanticType;
+use memos::embed::{Embedder, EmbedderId};
 use memos::evolve::{Budget, EvolveRules, Job, run as run_job};
 use memos::governance::Principal;
 use memos::operator::{MemoryCall, recall};
@@ -19,7 +21,7 @@ use memos::{Error, Result};
 use serde::Serialize;
 
 use super::Screen;
-use super::measure::{folder, percentile, principal, rounded, space};
+use super::measure::{folder, percentile, principal, rounded, space_with};
 
 /// Depths at which recall is measured.
 const DEPTHS: [usize; 4] = [5, 10, 25, 50];
@@ -35,10 +37,11 @@ pub(super) struct LocomoArguments {
     evolved: bool,
 }
 
-/// With `--json`: the mean share of evidence among the first k, over all questions and by category, and the
+/// With `--json`: what made the vectors, the mean share of evidence among the first k, over all questions and by category, and the
 /// milliseconds of one recall of fifty memories.
 #[derive(Serialize)]
 struct Figures {
+    embedder: EmbedderId,
     questions: usize,
     recall: BTreeMap<usize, f64>,
     by_category: BTreeMap<u8, BTreeMap<usize, f64>>,
@@ -60,7 +63,7 @@ struct Asked {
     millis: f64,
 }
 
-pub(super) fn run(arguments: &LocomoArguments, screen: &mut Screen) -> Result<()> {
+pub(super) fn run(arguments: &LocomoArguments, embedder: &Arc<dyn Embedder>, screen: &mut Screen) -> Result<()> {
     let file = &arguments.file;
     let bytes = std::fs::read(file).map_err(|e| Error::invalid(format!("`{}`: {e}", file.display())).with_source(e))?;
     let source = read_source("locomo.json", &bytes, Some(Format::Locomo), &SourceLimits::default())?;
@@ -71,7 +74,7 @@ pub(super) fn run(arguments: &LocomoArguments, screen: &mut Screen) -> Result<()
     for (part, sample) in source.parts.iter().zip(&samples) {
         let conversation = Source { parts: vec![part.clone()], name: source.name.clone(), format: source.format };
         let evolved = arguments.evolved;
-        let (stored, took) = ask_all(&conversation, sample, evolved, &mut asked, &mut || bar.inc(1))?;
+        let (stored, took) = ask_all(&conversation, sample, (evolved, embedder), &mut asked, &mut || bar.inc(1))?;
         turns += stored;
         seconds += took;
     }
@@ -83,6 +86,7 @@ pub(super) fn run(arguments: &LocomoArguments, screen: &mut Screen) -> Result<()
     let mut categories: BTreeMap<u8, Vec<&Asked>> = BTreeMap::new();
     asked.iter().for_each(|question| categories.entry(question.category).or_default().push(question));
     let figures = Figures {
+        embedder: embedder.id().clone(),
         questions: asked.len(),
         recall: means(&asked.iter().collect::<Vec<_>>()),
         by_category: categories.iter().map(|(category, asked)| (*category, means(asked))).collect(),
@@ -111,12 +115,12 @@ fn evolve(space: &Space) -> Result<()> {
 fn ask_all(
     source: &Source,
     sample: &LocomoSample,
-    evolved: bool,
+    (evolved, embedder): (bool, &Arc<dyn Embedder>),
     asked: &mut Vec<Asked>,
     done: &mut dyn FnMut(),
 ) -> Result<(usize, f64)> {
     let (folder, me) = (folder()?, principal()?);
-    let space = space(folder.path())?;
+    let space = space_with(folder.path(), embedder)?;
     let started = Instant::now();
     let report = ingest(&space, &me, source, &IngestOptions::default(), &mut |_, _| {})?;
     let seconds = started.elapsed().as_secs_f64();

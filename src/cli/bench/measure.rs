@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use memos::Result;
 use memos::cube::SpaceName;
+use memos::embed::Embedder;
 use memos::governance::Principal;
 use memos::operator::{MemoryCall, recall};
 use memos::reader::read_question;
@@ -24,6 +26,11 @@ pub(super) fn space_name() -> Result<SpaceName> {
 /// Opens the space that is measured in `folder`.
 pub(super) fn space(folder: &Path) -> Result<Space> {
     Vault::open(folder, VaultOptions::builtin()?)?.space(&space_name()?)
+}
+
+/// Opens the space that is measured in `folder`, with an embedder of its own.
+pub(super) fn space_with(folder: &Path, embedder: &Arc<dyn Embedder>) -> Result<Space> {
+    Vault::open(folder, VaultOptions { embedder: embedder.clone(), ..VaultOptions::builtin()? })?.space(&space_name()?)
 }
 
 /// Makes a folder that goes away with its handle.
