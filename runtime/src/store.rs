@@ -37,7 +37,7 @@ use memos_memory::governance::Principal;
 use memos_memory::ledger::SpaceKey;
 use tokio::time::Instant;
 
-use self::actor::{Ask, Gates, StoreCommand, Storekeeper};
+use self::actor::{Ask, Gates, StoreCommand, Storekeeper, first_note};
 use self::desk::Shop;
 use self::facts::Switchboard;
 use crate::actor::{Call, Handle, IdempotencyKey, Reply, Subscription, TraceLink};
@@ -72,7 +72,7 @@ impl Counter {
             let (shop, gates) = (served.clone(), gates.clone());
             async move { Ok(Storekeeper::new(shop, gates)) }
         };
-        Ok(Self { handle: kernel.spawn(NAME, begin).await?, shop })
+        Ok(Self { handle: kernel.spawn_with_note(NAME, begin, first_note).await?, shop })
     }
 }
 
@@ -95,7 +95,7 @@ impl MemStore {
     }
 
     /// Withdraws what is held in a space longer than its licence allows, whoever brought it back, and returns how many
-    /// copies went: for whoever sweeps.
+    /// copies went. By itself the store does so in all open spaces every hour ([`StoreLimits::enforce_every`]).
     ///
     /// # Errors
     /// Those of reading and writing the space.

@@ -211,10 +211,32 @@ impl Gates {
     }
 }
 
-/// What the actor tells itself: what was asked at a desk is done, and this is its shelf, where it is known.
-pub(crate) struct Served {
-    space: SpaceName,
-    shelf: Option<Shelf>,
+/// What the actor tells itself.
+pub(crate) enum StoreNote {
+    /// What was asked at a desk is done, and this is its shelf, where it is known.
+    Served { space: SpaceName, shelf: Option<Shelf> },
+    /// It is time to see whether something is held longer than it may be.
+    Look,
+    /// That was seen to.
+    Looked,
+}
+
+/// The actor begins as if it had just looked.
+pub(super) fn first_note() -> Option<StoreNote> {
+    Some(StoreNote::Looked)
+}
+
+/// Withdraws in all open spaces what is held longer than its licence allows.
+async fn look(shop: Arc<Shop>) -> StoreNote {
+    if let Some(kernel) = shop.kernel.upgrade()
+        && let Ok(store) = kernel.store().await
+    {
+        for space in kernel.open_spaces().iter().filter_map(|name| kernel.open_space(name)) {
+            // A failure is on record, and what is left is found the next time.
+            let _ = store.enforce(&space).await;
+        }
+    }
+    StoreNote::Looked
 }
 
 /// Serves the desks of a kernel.
@@ -223,11 +245,13 @@ pub(crate) struct Storekeeper {
     gates: Gates,
     queues: HashMap<SpaceName, Queue>,
     served: u64,
+    /// Whether a look is due, or under way.
+    is_look_set: bool,
 }
 
 impl Storekeeper {
     pub(super) fn new(shop: Arc<Shop>, gates: Gates) -> Self {
-        Self { shop, gates, queues: HashMap::new(), served: 0 }
+        Self { shop, gates, queues: HashMap::new(), served: 0, is_look_set: false }
     }
 
     fn serve_next(&mut self, context: &Context<Self>, space: &SpaceName) {
@@ -237,7 +261,7 @@ impl Storekeeper {
         if envelope.in_vain(tokio::time::Instant::now()).is_some() {
             let late = Error::new(ErrorKind::Deadline, "the deadline passed before the desk was free");
             ask.refuse(late);
-            context.mailbox().tell(Served { space: space.clone(), shelf: queue.shelf.take() });
+            context.mailbox().tell(StoreNote::Served { space: space.clone(), shelf: queue.shelf.take() });
             queue.is_served = true;
             return;
         }
@@ -260,10 +284,10 @@ impl Storekeeper {
             drop(envelope);
             is_known.then_some(desk.shelf)
         });
-        let back = async move { Served { space: name, shelf: under_way.await.unwrap_or_default() } };
+        let back = async move { StoreNote::Served { space: name, shelf: under_way.await.unwrap_or_default() } };
         if context.spawn(back).is_err() {
             // It goes on by itself; who comes next waits at the gate, and makes the shelf anew.
-            context.mailbox().tell(Served { space: space.clone(), shelf: None });
+            context.mailbox().tell(StoreNote::Served { space: space.clone(), shelf: None });
         }
     }
 
@@ -280,7 +304,7 @@ impl Storekeeper {
 
 impl Behaviour for Storekeeper {
     type Command = StoreCommand;
-    type Note = Served;
+    type Note = StoreNote;
 
     fn handle(
         &mut self,
@@ -302,14 +326,23 @@ impl Behaviour for Storekeeper {
         Ok(())
     }
 
-    fn note(&mut self, context: &mut Context<Self>, served: Served) -> std::result::Result<(), Broken> {
-        let Served { space, shelf } = served;
-        if let Some(queue) = self.queues.get_mut(&space) {
-            queue.is_served = false;
-            queue.shelf = shelf;
+    fn note(&mut self, context: &mut Context<Self>, note: StoreNote) -> std::result::Result<(), Broken> {
+        match note {
+            StoreNote::Served { space, shelf } => {
+                if let Some(queue) = self.queues.get_mut(&space) {
+                    queue.is_served = false;
+                    queue.shelf = shelf;
+                }
+                self.serve_next(context, &space);
+                self.tidy();
+            }
+            StoreNote::Look => self.is_look_set = context.spawn(look(self.shop.clone())).is_ok(),
+            StoreNote::Looked => self.is_look_set = false,
         }
-        self.serve_next(context, &space);
-        self.tidy();
+        // Where too much is under way, the next note asks again.
+        if !self.is_look_set {
+            self.is_look_set = context.after(self.shop.limits.enforce_every, StoreNote::Look).is_ok();
+        }
         Ok(())
     }
 }

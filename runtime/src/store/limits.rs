@@ -1,5 +1,7 @@
 //! The bounds of MemStore by name, with their units and defaults.
 
+use std::time::Duration;
+
 /// The bounds within which offers are made, found and taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreLimits {
@@ -31,6 +33,8 @@ pub struct StoreLimits {
     pub backlog: usize,
     /// Spaces whose offers are kept at hand.
     pub shelves: usize,
+    /// How long after it was seen whether something is held longer than it may be, that is seen again. One hour.
+    pub enforce_every: Duration,
 }
 
 impl Default for StoreLimits {
@@ -50,6 +54,7 @@ impl Default for StoreLimits {
             listeners: 4096,
             backlog: 256,
             shelves: 64,
+            enforce_every: Duration::from_secs(3600),
         }
     }
 }

@@ -354,6 +354,30 @@ async fn an_offer_that_has_ended_is_not_taken_and_its_copies_end_with_it() {
 }
 
 #[tokio::test]
+async fn what_is_held_for_too_long_goes_by_itself_and_again_when_it_is_brought_back() {
+    let limits = StoreLimits { enforce_every: Duration::from_millis(5), ..StoreLimits::default() };
+    let market = Market::with(limits).await;
+    let cube = market.remember("We deploy on Tuesdays").await;
+    let until = Timestamp::from_millis(BEGUN + 10_000);
+    let offer = market.publish(&[cube], Terms { until: Some(until), ..open() }).await;
+    let copy = market.take(bo(), &offer).await.unwrap().copies[0];
+    let mut changes = market.desk.changes().unwrap();
+    market.pass(10_000);
+    for _ in 0..2 {
+        let gone = async {
+            while market.state(bo(), &copy).await != State::Expired {
+                changes.next().await.unwrap();
+            }
+        };
+        tokio::time::timeout(LONG, gone).await.expect("nobody looked");
+        let mut batch = Batch::default();
+        batch.set_state(copy, State::Activated, "mine");
+        market.desk.session(bo()).commit(batch).await.unwrap();
+    }
+    market.kernel.shutdown(LONG).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_revocation_withdraws_what_was_taken() {
     let mut market = Market::new().await;
     let cube = market.remember("We deploy on Tuesdays").await;
