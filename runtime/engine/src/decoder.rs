@@ -125,14 +125,16 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::step`].
     pub fn prefill(&self, tokens: &[u32], cache: &mut Cache, adapters: &AdapterMix) -> Result<Tensor> {
-        self.check(&[Turn { tokens, cache, adapters }])?;
-        cache.prepare(self.config.layers, tokens.len())?;
-        let mut last = None;
-        for tokens in tokens.chunks(PREFILL_CHUNK) {
-            last = Some(self.hidden(&mut [Turn { tokens, cache, adapters }])?);
-        }
-        let last = last.ok_or_else(|| Error::invalid("there is no token to read, give at least one"))?;
+        let last = self.read_chunks(tokens, cache, adapters)?;
         self.logits(&last.narrow(0, last.dim(0)? - 1, 1)?)
+    }
+
+    /// Reads a text of any length into a cache, without asking what may follow.
+    ///
+    /// # Errors
+    /// As [`Decoder::step`].
+    pub fn fill(&self, tokens: &[u32], cache: &mut Cache, adapters: &AdapterMix) -> Result<()> {
+        self.read_chunks(tokens, cache, adapters).map(drop)
     }
 
     /// Reads a memory's tokens at the beginning of a text and returns their keys and values.
@@ -141,13 +143,18 @@ impl Decoder {
     /// As [`Decoder::step`].
     pub fn memorise(&self, tokens: &[u32]) -> Result<KeysValues> {
         let mut cache = self.cache();
-        let adapters = AdapterMix::default();
-        self.check(&[Turn { tokens, cache: &mut cache, adapters: &adapters }])?;
-        cache.prepare(self.config.layers, tokens.len())?;
-        for tokens in tokens.chunks(PREFILL_CHUNK) {
-            self.hidden(&mut [Turn { tokens, cache: &mut cache, adapters: &adapters }])?;
-        }
+        self.fill(tokens, &mut cache, &AdapterMix::default())?;
         cache.export()?.ok_or_else(|| Error::invalid("a memory without tokens has no keys and values, give it text"))
+    }
+
+    fn read_chunks(&self, tokens: &[u32], cache: &mut Cache, adapters: &AdapterMix) -> Result<Tensor> {
+        self.check(&[Turn { tokens, cache, adapters }])?;
+        cache.prepare(self.config.layers, tokens.len())?;
+        let mut last = None;
+        for tokens in tokens.chunks(PREFILL_CHUNK) {
+            last = Some(self.hidden(&mut [Turn { tokens, cache, adapters }])?);
+        }
+        last.ok_or_else(|| Error::invalid("there is no token to read, give at least one"))
     }
 
     /// Moves keys and values to another position, by turning the keys.

@@ -6,10 +6,12 @@
 
 mod grammar;
 mod rows;
+mod teaching;
 mod vocabulary;
 mod words;
 
 pub use grammar::{Fact, NOT_KNOWN, RELATIONS, Relation, Value};
-pub use rows::{Row, RowShape, Rows};
+pub use rows::{Layout, Row, RowShape, Rows};
+pub use teaching::{MAX_TAUGHT_FACTS, Probe, Teaching};
 pub use vocabulary::{Control, tokenizer_json};
 pub use words::{WordPool, is_held_out, random_word};

@@ -1,15 +1,15 @@
 //! The English of the lessons: what can be said of a person or a thing, and how it is asked for.
 //!
 //! A sentence is a subject, what is said of it, and a value: "Mira", "lives in", "Oslo". The answer to its question is the
-//! value. [`Fact::read`] takes such a sentence apart again, so that a memory's own text can be turned into questions.
+//! sentence again: having said "Mira lives in", the model finds how that went on in what it was told. [`Fact::read`] takes such a sentence apart again, so that a memory's own text can be turned into questions.
 
 use crate::dice::Dice;
 
 use super::vocabulary::capital;
 use super::words::{WordPool, random_word};
 
-/// What the model says when nothing that it was told answers the question.
-pub const NOT_KNOWN: &str = "I do not know";
+/// How the model goes on when nothing that it was told answers the question: "Mira lives in... I do not know."
+pub const NOT_KNOWN: &str = "... I do not know.";
 
 /// Something that can be said.
 #[derive(Debug)]
@@ -103,7 +103,17 @@ impl Fact {
 
     /// Returns the questions for its value, the usual one first.
     pub fn questions(&self) -> Vec<String> {
-        questions(&self.subject, self.relation)
+        // "The kayak" is "the kayak" inside a question.
+        let thing = self.subject.strip_prefix("The ");
+        let inside = thing.map_or_else(|| self.subject.clone(), |thing| format!("the {thing}"));
+        let asks = RELATIONS.get(self.relation).map_or(&[][..], |relation| relation.asks);
+        asks.iter().map(|question| question.replace("{}", &inside)).collect()
+    }
+
+    /// Returns the answer to its questions where nothing tells the value.
+    pub fn not_known(&self) -> String {
+        let says = RELATIONS.get(self.relation).map_or("is", |relation| relation.says);
+        format!("{} {says}{NOT_KNOWN}", self.subject)
     }
 
     /// Takes a sentence apart. Nothing where the grammar does not have it.
@@ -125,14 +135,6 @@ impl Fact {
         let fact = Self { subject: subject.trim().to_owned(), relation, value: value.to_owned() };
         (is_named(&fact.subject) && is_named(value)).then_some(fact)
     }
-}
-
-/// Returns the questions for what a relation says of a subject, the usual one first.
-pub fn questions(subject: &str, relation: usize) -> Vec<String> {
-    // "The kayak" is "the kayak" inside a question.
-    let inside = subject.strip_prefix("The ").map_or_else(|| subject.to_owned(), |thing| format!("the {thing}"));
-    let asks = RELATIONS.get(relation).map_or(&[][..], |relation| relation.asks);
-    asks.iter().map(|question| question.replace("{}", &inside)).collect()
 }
 
 fn says_length(relation: usize) -> usize {

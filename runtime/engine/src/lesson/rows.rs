@@ -4,12 +4,11 @@
 //! memories, so for the model each is the only one. In some rows each memory sees itself alone: that is how segments look that
 //! were made apart and joined, and a model that has seen it reads them without mending.
 
-use tokenizers::Tokenizer;
-
 use crate::dice::Dice;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::tokenizer::Tokenizer;
 
-use super::grammar::{Fact, NOT_KNOWN, RELATIONS, questions, random_subject};
+use super::grammar::{Fact, RELATIONS, Value, random_subject};
 use super::vocabulary::{Control, tokenizer_json};
 use super::words::WordPool;
 
@@ -60,35 +59,50 @@ impl Row {
     }
 }
 
+/// How a model wants its text laid out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// What stands before each memory.
+    pub memory: Vec<u32>,
+    /// What stands before a question.
+    pub question: Vec<u32>,
+    /// What stands between a question and its answer.
+    pub answer: Vec<u32>,
+    /// What ends an answer.
+    pub end: u32,
+}
+
+impl Layout {
+    /// Returns the layout of the small model.
+    pub fn small() -> Self {
+        let [memory, question, answer] = [Control::Memory, Control::Question, Control::Answer].map(|c| vec![c.token()]);
+        Self { memory, question, answer, end: Control::End.token() }
+    }
+}
+
 /// Makes rows without end.
 pub struct Rows {
     tokenizer: Tokenizer,
+    layout: Layout,
 }
 
 impl Rows {
-    /// Makes rows with the small model's own tokenizer.
+    /// Makes rows for a model's tokenizer and layout.
+    pub fn new(tokenizer: Tokenizer, layout: Layout) -> Self {
+        Self { tokenizer, layout }
+    }
+
+    /// Makes rows for the small model.
     ///
     /// # Errors
-    /// `Invalid` when the tokenizer cannot be made.
-    pub fn new() -> Result<Self> {
-        let tokenizer = tokenizer_json().to_string().parse();
-        let tokenizer = tokenizer.map_err(|e| Error::invalid(format!("the lesson's tokenizer cannot be made: {e}")))?;
-        Ok(Self { tokenizer })
+    /// `Invalid` when its tokenizer cannot be made.
+    pub fn small() -> Result<Self> {
+        Ok(Self::new(Tokenizer::from_bytes(tokenizer_json().to_string().as_bytes())?, Layout::small()))
     }
 
     /// Returns how many tokens there are.
     pub fn vocabulary(&self) -> usize {
-        self.tokenizer.get_vocab_size(true)
-    }
-
-    /// Returns the tokens of a text, without control tokens.
-    ///
-    /// # Errors
-    /// `Invalid` when the text cannot be cut.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.tokenizer.encode(text, false);
-        let encoding = encoding.map_err(|e| Error::invalid(format!("the text cannot be cut into tokens: {e}")))?;
-        Ok(encoding.get_ids().to_vec())
+        self.tokenizer.vocabulary_size()
     }
 
     /// Makes a row of facts by chance.
@@ -103,10 +117,11 @@ impl Rows {
         let mut known = order.into_iter().cycle();
         for _ in 0..shape.questions {
             let (questions, answer) = if dice.happens(shape.not_known) || facts.is_empty() {
-                (unanswerable(dice, shape.pool, &facts), NOT_KNOWN.to_owned())
+                let asked = unanswerable(dice, shape.pool, &facts);
+                (asked.questions(), asked.not_known())
             } else {
                 let Some(fact) = known.next() else { break };
-                (fact.questions(), fact.value.clone())
+                (fact.questions(), fact.sentence())
             };
             let question = dice.pick(&questions).cloned().unwrap_or_default();
             asked.push((question, answer));
@@ -122,8 +137,7 @@ impl Rows {
         let mut row = Row::default();
         for (number, memory) in memories.iter().enumerate() {
             let group = if is_apart { i32::try_from(number).unwrap_or(i32::MAX) } else { 0 };
-            row.push(Control::Memory.token(), row.tokens.len(), group);
-            for token in self.encode(memory)? {
+            for token in self.layout.memory.iter().copied().chain(self.tokenizer.encode_data(memory)?) {
                 row.push(token, row.tokens.len(), group);
             }
         }
@@ -131,48 +145,43 @@ impl Rows {
         for (number, (question, answer)) in asked.iter().enumerate() {
             let group = -1 - i32::try_from(number).unwrap_or(i32::MAX - 1);
             let begin = row.tokens.len();
-            row.push(Control::Question.token(), told, group);
-            for token in self.encode(question)? {
-                row.push(token, told + row.tokens.len() - begin, group);
+            let question = self.tokenizer.encode_data(question)?;
+            for token in self.layout.question.iter().chain(&question).chain(&self.layout.answer) {
+                row.push(*token, told + row.tokens.len() - begin, group);
             }
-            row.push(Control::Answer.token(), told + row.tokens.len() - begin, group);
-            let mut answer = self.encode(answer)?;
-            answer.push(Control::End.token());
-            row.answers.push(answer.len());
+            let answer = self.tokenizer.encode_data(answer)?;
+            row.answers.push(answer.len() + 1);
             for token in answer {
                 row.targets.push((row.tokens.len() - 1, token));
-                // The end itself is followed by nothing, so it need not be read.
-                if token != Control::End.token() {
-                    row.push(token, told + row.tokens.len() - begin, group);
-                }
+                row.push(token, told + row.tokens.len() - begin, group);
             }
+            // The end itself is followed by nothing, so it need not be read.
+            row.targets.push((row.tokens.len() - 1, self.layout.end));
         }
         Ok(row)
     }
 
-    /// Makes a row that says a list of tokens twice: what follows is learnt in the second saying. This is where reading begins:
-    /// without it, recall is not learnt at all.
-    pub fn copy(&self, dice: &mut Dice, length: usize, alphabet: usize, is_fixed: bool) -> Row {
+    /// Makes a row that says a list of tokens twice, with up to `jitter` others before each saying: what follows is learnt in
+    /// the second. This is where reading begins: without it, recall is not learnt at all.
+    pub fn copy(&self, dice: &mut Dice, length: usize, alphabet: usize, jitter: usize) -> Row {
         let first = Control::ALL.len() + 256;
         let pieces = self.vocabulary().saturating_sub(first).max(1);
         // The pieces of a small alphabet lie far apart, so that all kinds are among them.
         let stride = (pieces / alphabet.max(1)).max(1);
-        let mut piece =
-            || u32::try_from(first + dice.below(alphabet.min(pieces)) * stride % pieces).unwrap_or(u32::MAX);
-        let mut once: Vec<u32> = (0..length).map(|_| piece()).collect();
-        let between: Vec<u32> = (0..length / 2).map(|_| piece()).collect();
-        let gap = if is_fixed { 0 } else { dice.below(length / 2 + 1) };
-        let from = if is_fixed { 0 } else { dice.below(length / 2) };
-        let again: Vec<u32> = once.iter().skip(from).copied().collect();
-        once.extend(between.iter().take(gap));
-        let begin = once.len();
-        once.extend(&again);
+        let mut some = |count: usize| -> Vec<u32> {
+            let piece =
+                |_| u32::try_from(first + dice.below(alphabet.min(pieces)) * stride % pieces).unwrap_or(u32::MAX);
+            (0..count).map(piece).collect()
+        };
+        let (said, before, between) = (some(length), some(jitter), some(jitter));
         let mut row = Row::default();
-        for (place, token) in once.iter().enumerate() {
-            row.push(*token, place, 0);
+        let (skipped, gap) = (dice.below(jitter + 1), dice.below(jitter + 1));
+        for token in before.iter().skip(skipped).chain(&said).chain(between.iter().skip(gap)).chain(&said) {
+            row.push(*token, row.tokens.len(), 0);
         }
-        for (step, next) in again.iter().enumerate().skip(1) {
-            row.targets.push((begin + step - 1, *next));
+        let again = row.tokens.len() - length;
+        for (step, next) in said.iter().enumerate().skip(1) {
+            row.targets.push((again + step - 1, *next));
             row.answers.push(1);
         }
         row
@@ -180,25 +189,46 @@ impl Rows {
 }
 
 /// Makes facts of which no two say different things of the same.
-fn random_facts(dice: &mut Dice, pool: WordPool, count: usize) -> Vec<Fact> {
-    let subjects = dice.between(count.div_ceil(4).max(1), count.max(1));
+///
+/// In some rows many subjects share few relations, in others few subjects have many: so neither alone tells which fact is
+/// asked for, and both must be read.
+pub(super) fn random_facts(dice: &mut Dice, pool: WordPool, count: usize) -> Vec<Fact> {
+    let of_people = RELATIONS.iter().filter(|relation| !relation.is_of_thing).count();
+    let mut relations: Vec<usize> = (0..RELATIONS.len()).collect();
+    let few = count.div_ceil(4).max(1);
+    let subjects = match dice.below(4) {
+        0 => few,
+        1 => dice.between(few, count.max(1)),
+        _ => {
+            // One kind of subject, so that all of them share what is said.
+            let is_thing = dice.happens(0.3);
+            relations.retain(|relation| (*relation >= of_people) == is_thing);
+            dice.shuffle(&mut relations);
+            relations.truncate(dice.between(1, 3));
+            count.max(1)
+        }
+    };
     let subjects: Vec<(String, bool)> = (0..subjects)
         .map(|_| {
-            let is_thing = dice.happens(0.25);
+            let is_thing = match relations.as_slice() {
+                some if some.len() == RELATIONS.len() => dice.happens(0.25),
+                some => some.iter().all(|relation| *relation >= of_people),
+            };
             (random_subject(dice, pool, is_thing), is_thing)
         })
         .collect();
     let mut facts: Vec<Fact> = Vec::with_capacity(count);
     while facts.len() < count {
-        let Some((subject, is_thing)) = dice.pick(&subjects) else { break };
-        let relation = dice.below(RELATIONS.len());
-        let fits = RELATIONS.get(relation).is_some_and(|relation| relation.is_of_thing == *is_thing);
-        if !fits || facts.iter().any(|fact| fact.subject == *subject && fact.relation == relation) {
+        let (Some((subject, is_thing)), Some(relation)) = (dice.pick(&subjects), dice.pick(&relations)) else { break };
+        let Some(known) = RELATIONS.get(*relation) else { break };
+        if known.is_of_thing != *is_thing
+            || facts.iter().any(|fact| fact.subject == *subject && fact.relation == *relation)
+        {
             continue;
         }
-        let mut fact = Fact::random(dice, pool, subject, relation);
+        let mut fact = Fact::random(dice, pool, subject, *relation);
         // People are spoken of as values too.
-        if RELATIONS.get(relation).is_some_and(|r| r.value == super::grammar::Value::Name) && dice.happens(0.15) {
+        if known.value == Value::Name && dice.happens(0.15) {
             if let Some((other, false)) = dice.pick(&subjects).filter(|(other, _)| other != subject) {
                 fact.value.clone_from(other);
             }
@@ -208,27 +238,30 @@ fn random_facts(dice: &mut Dice, pool: WordPool, count: usize) -> Vec<Fact> {
     facts
 }
 
-/// Makes a question that none of the facts answers: another thing of a known subject, or a known thing of another subject.
-fn unanswerable(dice: &mut Dice, pool: WordPool, facts: &[Fact]) -> Vec<String> {
+/// Makes a fact that is not among the facts, nor against one of them: another thing of a known subject, or a known thing of
+/// another subject.
+pub(super) fn unanswerable(dice: &mut Dice, pool: WordPool, facts: &[Fact]) -> Fact {
+    let is_of_thing = |relation: usize| RELATIONS.get(relation).is_some_and(|relation| relation.is_of_thing);
     for _ in 0..8 {
         let Some(fact) = dice.pick(facts) else { break };
-        let is_thing = RELATIONS.get(fact.relation).is_some_and(|relation| relation.is_of_thing);
+        let is_thing = is_of_thing(fact.relation);
         if dice.happens(0.5) {
-            return questions(&random_subject(dice, pool, is_thing), fact.relation);
+            let subject = random_subject(dice, pool, is_thing);
+            return Fact::random(dice, pool, &subject, fact.relation);
         }
         let relation = dice.below(RELATIONS.len());
-        let fits = RELATIONS.get(relation).is_some_and(|relation| relation.is_of_thing == is_thing);
-        if fits && !facts.iter().any(|other| other.subject == fact.subject && other.relation == relation) {
-            return questions(&fact.subject, relation);
+        let is_told = facts.iter().any(|other| other.subject == fact.subject && other.relation == relation);
+        if is_of_thing(relation) == is_thing && !is_told {
+            return Fact::random(dice, pool, &fact.subject, relation);
         }
     }
     let relation = dice.below(RELATIONS.len());
-    let is_thing = RELATIONS.get(relation).is_some_and(|relation| relation.is_of_thing);
-    questions(&random_subject(dice, pool, is_thing), relation)
+    let subject = random_subject(dice, pool, is_of_thing(relation));
+    Fact::random(dice, pool, &subject, relation)
 }
 
 /// Puts facts into memories: all in one, each in its own, or as it falls.
-fn memories(dice: &mut Dice, facts: &[Fact]) -> Vec<String> {
+pub(super) fn memories(dice: &mut Dice, facts: &[Fact]) -> Vec<String> {
     let breaks = match dice.below(5) {
         0 => 0.0,
         1 => 1.0,

@@ -88,6 +88,7 @@ pub fn tokenizer_json() -> Value {
         pieces.push((letter.to_string(), -10.25));
     }
     pieces.extend((' '..='~').filter(|c| c.is_ascii_punctuation()).map(|c| (c.to_string(), -10.0)));
+    pieces.push(("...".to_owned(), -1.0));
     pieces.push(("▁".to_owned(), -11.0));
     pieces.push(("\n".to_owned(), -10.0));
     let mut seen = std::collections::HashSet::new();
@@ -116,7 +117,7 @@ pub fn tokenizer_json() -> Value {
 /// Returns every word of the grammar, each once.
 fn words() -> Vec<String> {
     let mut words = vec!["a", "an", "the", "The"];
-    words.extend(NOT_KNOWN.split(' '));
+    words.extend(NOT_KNOWN.split([' ', '.']).filter(|word| !word.is_empty()));
     for relation in &RELATIONS {
         words.extend(relation.says.split(' '));
         for question in relation.asks {

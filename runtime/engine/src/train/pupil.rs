@@ -1,153 +1,121 @@
-//! A decoder that can be taught: its weights as variables, and a forward pass over a batch of rows with gradients.
+//! A decoder that can be taught: a forward pass over a batch of rows through which gradients flow, to all of its weights or to
+//! an adapter over weights that stay as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
-use candle_core::{D, DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 
+use crate::adapter::{LowRank, Target};
 use crate::config::ModelConfig;
 use crate::dice::Dice;
 use crate::error::{Error, Result};
-use crate::lesson::Row;
 use crate::rope::Rope;
+use crate::weights::Weights;
 
+use super::batch::Batch;
 use super::operations::{masked_softmax, rms_norm, turn};
 
-/// Rows of one lesson, padded to one length.
-pub struct Batch {
-    tokens: Tensor,
-    mask: Tensor,
-    cosines: Tensor,
-    sines: Tensor,
-    /// Which flat places are asked for.
-    places: Tensor,
-    /// What is to follow there.
-    targets: Tensor,
-    target_list: Vec<u32>,
-    answers: Vec<usize>,
-    rows: usize,
-    length: usize,
-}
-
-impl Batch {
-    /// Lays rows side by side.
-    ///
-    /// # Errors
-    /// `Invalid` where a row asks for nothing.
-    pub fn new(rows: &[Row], rope: &Rope, padding: u32) -> Result<Self> {
-        let device = Device::Cpu;
-        let length = rows.iter().map(|row| row.tokens.len()).max().unwrap_or(0);
-        let (mut tokens, mut mask, mut positions) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut places, mut targets, mut answers) = (Vec::new(), Vec::new(), Vec::new());
-        for (number, row) in rows.iter().enumerate() {
-            let missing = length - row.tokens.len();
-            tokens.extend(row.tokens.iter().copied().chain(std::iter::repeat_n(padding, missing)));
-            positions.extend(row.positions.iter().map(|p| i64::from(*p)).chain(std::iter::repeat_n(0, missing)));
-            for place in 0..length {
-                mask.extend((0..length).map(|other| if row.sees(place, other) { 0.0 } else { f32::NEG_INFINITY }));
-            }
-            for (place, target) in &row.targets {
-                places.push(u32::try_from(number * length + place).unwrap_or(u32::MAX));
-                targets.push(*target);
-            }
-            answers.extend(&row.answers);
-        }
-        if targets.is_empty() {
-            return Err(Error::invalid("a lesson asks for nothing, give its rows answers"));
-        }
-        let (cosines, sines) = rope.rows(positions.into_iter(), &device)?;
-        let half = cosines.dim(1)?;
-        Ok(Self {
-            tokens: Tensor::from_vec(tokens, rows.len() * length, &device)?,
-            mask: Tensor::from_vec(mask, (rows.len(), 1, length, length), &device)?,
-            cosines: cosines.reshape((rows.len(), length, half))?,
-            sines: sines.reshape((rows.len(), length, half))?,
-            places: Tensor::new(places, &device)?,
-            targets: Tensor::new(targets.as_slice(), &device)?,
-            target_list: targets,
-            answers,
-            rows: rows.len(),
-            length,
-        })
-    }
-
-    /// Returns how many tokens are read, padding too.
-    pub fn tokens(&self) -> usize {
-        self.rows * self.length
-    }
-
-    /// Returns the mean surprise at the answers.
-    ///
-    /// # Errors
-    /// `Unavailable` when memory runs out.
-    pub fn loss(&self, logits: &Tensor) -> Result<Tensor> {
-        Ok(candle_nn::loss::cross_entropy(logits, &self.targets)?)
-    }
-
-    /// Returns for each answer whether all of it would have been said.
-    ///
-    /// # Errors
-    /// `Unavailable` when memory runs out.
-    pub fn right(&self, logits: &Tensor) -> Result<Vec<bool>> {
-        let said: Vec<u32> = logits.argmax(D::Minus1)?.to_vec1()?;
-        let mut pairs = said.iter().zip(&self.target_list);
-        Ok(self
-            .answers
-            .iter()
-            .map(|length| pairs.by_ref().take(*length).filter(|(a, b)| a != b).count() == 0)
-            .collect())
-    }
-}
-
-/// A decoder whose weights are variables.
+/// A decoder in a school.
 pub struct Pupil {
     config: ModelConfig,
     rope: Rope,
+    /// All weights by name; those that are taught are those of the variables.
+    weights: BTreeMap<String, Tensor>,
     variables: BTreeMap<String, Var>,
+    changes: BTreeMap<(usize, Target), (Var, Var)>,
+    scale: f64,
 }
 
 impl Pupil {
-    /// Makes a decoder that knows nothing yet.
+    /// Makes a decoder that knows nothing yet; all of its weights are taught.
     ///
     /// # Errors
-    /// `Invalid` where the shape is none that can be taught: biases, and a head of its own.
+    /// `Invalid` where the shape is none that is taught from nothing: with biases, head norms or a head of its own.
     pub fn new(config: ModelConfig, seed: u64) -> Result<Self> {
         config.check()?;
         if config.has_query_bias || config.has_head_norm || !config.is_tied {
             return Err(Error::invalid(
-                "a model with biases, head norms or a head of its own cannot be taught from nothing",
+                "a model with biases, head norms or a head of its own is not taught from nothing",
             ));
         }
         let mut dice = Dice::new(seed);
         let mut variables = BTreeMap::new();
-        let mut add = |name: String, shape: &[usize], deviation: Option<f64>| -> Result<()> {
-            let count = shape.iter().product();
-            let values: Vec<f32> = match deviation {
-                None => vec![1.0; count],
-                Some(deviation) => (0..count).map(|_| (dice.normal() * deviation) as f32).collect(),
-            };
+        let mut add = |name: String, shape: &[usize], deviation: f64| -> Result<()> {
+            let values = random(&mut dice, shape.iter().product(), deviation);
             variables.insert(name, Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu)?)?);
             Ok(())
         };
-        let (hidden, inner) = (config.hidden, config.feed_forward);
-        let (query, key) = (config.query_width(), config.kv_width());
-        let from = |width: usize| 1.0 / (width as f64).sqrt();
-        // What writes into the residual stream begins small, so that depth does not drown the embedding.
-        let quiet = 0.2;
-        add("model.embed_tokens.weight".to_owned(), &[config.vocabulary, hidden], Some(from(hidden)))?;
-        add("model.norm.weight".to_owned(), &[hidden], None)?;
+        let narrowed = |width: usize| 1.0 / (width as f64).sqrt();
+        add("model.embed_tokens.weight".to_owned(), &[config.vocabulary, config.hidden], narrowed(config.hidden))?;
         for layer in 0..config.layers {
-            let named = |part: &str| format!("model.layers.{layer}.{part}.weight");
-            add(named("input_layernorm"), &[hidden], None)?;
-            add(named("post_attention_layernorm"), &[hidden], None)?;
-            add(named("self_attn.q_proj"), &[query, hidden], Some(from(hidden)))?;
-            add(named("self_attn.k_proj"), &[key, hidden], Some(from(hidden)))?;
-            add(named("self_attn.v_proj"), &[key, hidden], Some(from(hidden)))?;
-            add(named("self_attn.o_proj"), &[hidden, query], Some(from(query) * quiet))?;
-            add(named("mlp.gate_proj"), &[inner, hidden], Some(from(hidden)))?;
-            add(named("mlp.up_proj"), &[inner, hidden], Some(from(hidden)))?;
-            add(named("mlp.down_proj"), &[hidden, inner], Some(from(inner) * quiet))?;
+            for target in Target::ALL {
+                let (out, width) = target.shape(&config);
+                // What writes into the residual stream begins small, so that depth does not drown the embedding.
+                let quiet = if matches!(target, Target::Output | Target::Down) { 0.2 } else { 1.0 };
+                add(format!("model.layers.{layer}.{}.weight", target.path()), &[out, width], narrowed(width) * quiet)?;
+            }
         }
-        Ok(Self { rope: Rope::new(&config), config, variables })
+        let norms = (0..config.layers).flat_map(|layer| {
+            ["input_layernorm", "post_attention_layernorm"].map(|norm| format!("model.layers.{layer}.{norm}.weight"))
+        });
+        for name in norms.chain(["model.norm.weight".to_owned()]) {
+            let ones = Tensor::ones(config.hidden, DType::F32, &Device::Cpu)?;
+            variables.insert(name, Var::from_tensor(&ones)?);
+        }
+        let weights = variables.iter().map(|(name, variable)| (name.clone(), variable.as_tensor().clone())).collect();
+        Ok(Self { rope: Rope::new(&config), config, weights, variables, changes: BTreeMap::new(), scale: 0.0 })
+    }
+
+    /// Takes a model as it is, to teach it an adapter.
+    ///
+    /// # Errors
+    /// As [`crate::decoder::Decoder::new`].
+    pub fn with_adapter(config: ModelConfig, weights: &Weights, plan: &AdapterShape) -> Result<Self> {
+        config.check()?;
+        plan.check()?;
+        let device = Device::Cpu;
+        let mut all = BTreeMap::new();
+        let mut take = |name: String, shape: &[usize]| -> Result<()> {
+            let tensor = weights.tensor(&name, shape, &device)?;
+            all.insert(name, tensor);
+            Ok(())
+        };
+        take("model.embed_tokens.weight".to_owned(), &[config.vocabulary, config.hidden])?;
+        take("model.norm.weight".to_owned(), &[config.hidden])?;
+        if !config.is_tied && weights.has("lm_head.weight") {
+            take("lm_head.weight".to_owned(), &[config.vocabulary, config.hidden])?;
+        }
+        for layer in 0..config.layers {
+            let named = |part: &str| format!("model.layers.{layer}.{part}");
+            take(named("input_layernorm.weight"), &[config.hidden])?;
+            take(named("post_attention_layernorm.weight"), &[config.hidden])?;
+            for target in Target::ALL {
+                let (out, width) = target.shape(&config);
+                take(named(&format!("{}.weight", target.path())), &[out, width])?;
+                if config.has_query_bias && matches!(target, Target::Query | Target::Key | Target::Value) {
+                    take(named(&format!("{}.bias", target.path())), &[out])?;
+                }
+            }
+            if config.has_head_norm {
+                take(named("self_attn.q_norm.weight"), &[config.head_size])?;
+                take(named("self_attn.k_norm.weight"), &[config.head_size])?;
+            }
+        }
+        let mut dice = Dice::new(plan.seed);
+        let mut changes = BTreeMap::new();
+        for layer in 0..config.layers {
+            for target in &plan.targets {
+                let (out, width) = target.shape(&config);
+                let a = random(&mut dice, plan.rank * width, 1.0 / (width as f64).sqrt());
+                let a = Var::from_tensor(&Tensor::from_vec(a, (plan.rank, width), &device)?)?;
+                // From nothing: before the first step, the model is as it was.
+                let b = Var::from_tensor(&Tensor::zeros((out, plan.rank), DType::F32, &device)?)?;
+                changes.insert((layer, *target), (a, b));
+            }
+        }
+        let variables = BTreeMap::new();
+        Ok(Self { rope: Rope::new(&config), config, weights: all, variables, changes, scale: plan.scale() })
     }
 
     /// Returns how its positions turn.
@@ -155,14 +123,55 @@ impl Pupil {
         &self.rope
     }
 
-    /// Returns its weights by name.
-    pub fn variables(&self) -> &BTreeMap<String, Var> {
-        &self.variables
+    /// Returns its shape.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
     }
 
-    /// Returns how many numbers it has.
+    /// Returns all that is taught.
+    pub fn variables(&self) -> Vec<Var> {
+        let changes = self.changes.values().flat_map(|(a, b)| [a.clone(), b.clone()]);
+        self.variables.values().cloned().chain(changes).collect()
+    }
+
+    /// Returns how many numbers are taught.
     pub fn parameters(&self) -> usize {
-        self.variables.values().map(|variable| variable.elem_count()).sum()
+        self.variables().iter().map(|variable| variable.elem_count()).sum()
+    }
+
+    /// Returns a copy of the adapter as it is now.
+    ///
+    /// # Errors
+    /// `Unavailable` when memory runs out.
+    pub fn changes(&self) -> Result<BTreeMap<(usize, Target), LowRank>> {
+        let copy = |variable: &Var| variable.as_tensor().detach().copy();
+        self.changes.iter().map(|(at, (a, b))| Ok((*at, LowRank { a: copy(a)?, b: copy(b)? }))).collect()
+    }
+
+    /// Returns a copy of the weights that are taught, in F16 or F32.
+    ///
+    /// # Errors
+    /// `Unavailable` when memory runs out.
+    pub fn weights(&self, kind: DType) -> Result<HashMap<String, Tensor>> {
+        let taught = self.variables.iter();
+        taught
+            .map(|(name, variable)| Ok((name.clone(), variable.as_tensor().detach().to_dtype(kind)?.copy()?)))
+            .collect()
+    }
+
+    /// Goes on with weights that were saved.
+    ///
+    /// # Errors
+    /// `Corrupt` where a weight is missing or has another shape.
+    pub fn restore(&self, path: &Path) -> Result<()> {
+        let saved = candle_core::safetensors::load(path, &Device::Cpu)?;
+        for (name, variable) in &self.variables {
+            let weight = saved.get(name).filter(|weight| weight.dims() == variable.dims());
+            let weight =
+                weight.ok_or_else(|| Error::corrupt(format!("`{}` lacks the weight `{name}`", path.display())))?;
+            variable.set(&weight.to_dtype(DType::F32)?)?;
+        }
+        Ok(())
     }
 
     /// Returns the logits at the places that a batch asks for: (places, vocabulary).
@@ -170,51 +179,109 @@ impl Pupil {
     /// # Errors
     /// `Unavailable` when memory runs out.
     pub fn read(&self, batch: &Batch) -> Result<Tensor> {
-        let config = &self.config;
-        let (rows, length) = (batch.rows, batch.length);
-        let epsilon = config.norm_epsilon as f32;
-        let scale = 1.0 / (config.head_size as f32).sqrt();
+        let epsilon = self.config.norm_epsilon as f32;
         let embedding = self.weight("model.embed_tokens")?;
         let mut x = embedding.index_select(&batch.tokens, 0)?;
-        for layer in 0..config.layers {
+        for layer in 0..self.config.layers {
             let named = |part: &str| self.weight(&format!("model.layers.{layer}.{part}"));
-            let apply = |x: &Tensor, part: &str| -> Result<Tensor> { Ok(x.matmul(&named(part)?.t()?)?) };
             let y = rms_norm(&x, named("input_layernorm")?, epsilon)?;
-            let heads = |y: Tensor, heads: usize| y.reshape((rows, length, heads, config.head_size));
-            let q = turn(&heads(apply(&y, "self_attn.q_proj")?, config.heads)?, &batch.cosines, &batch.sines)?;
-            let k = turn(&heads(apply(&y, "self_attn.k_proj")?, config.kv_heads)?, &batch.cosines, &batch.sines)?;
-            let v = heads(apply(&y, "self_attn.v_proj")?, config.kv_heads)?;
-            let grouped = (rows, config.kv_heads, config.group() * length, config.head_size);
-            let q = q.transpose(1, 2)?.contiguous()?.reshape(grouped)?;
-            let k = k.transpose(1, 2)?.contiguous()?;
-            let v = v.transpose(1, 2)?.contiguous()?;
-            let scores = q.matmul(&k.transpose(2, 3)?)?.reshape((rows, config.heads, length, length))?;
-            let weights = masked_softmax(&scores, &batch.mask, scale)?;
-            let weights = weights.reshape((rows, config.kv_heads, config.group() * length, length))?;
-            let seen = weights.matmul(&v)?.reshape((rows, config.heads, length, config.head_size))?;
-            let seen = seen.transpose(1, 2)?.contiguous()?.reshape((rows * length, config.query_width()))?;
-            x = (x + apply(&seen, "self_attn.o_proj")?)?;
+            x = (x + self.attend(layer, &y, batch)?)?;
             let y = rms_norm(&x, named("post_attention_layernorm")?, epsilon)?;
-            let gate = apply(&y, "mlp.gate_proj")?.silu()?;
-            x = (x + apply(&(gate * apply(&y, "mlp.up_proj")?)?, "mlp.down_proj")?)?;
+            let gate = self.apply(layer, Target::Gate, &y, batch)?.silu()?;
+            let inner = (gate * self.apply(layer, Target::Up, &y, batch)?)?;
+            x = (x + self.apply(layer, Target::Down, &inner, batch)?)?;
         }
         let x = x.index_select(&batch.places, 0)?;
         let x = rms_norm(&x, self.weight("model.norm")?, epsilon)?;
-        Ok(x.matmul(&embedding.t()?)?)
+        let head = self.weights.get("lm_head.weight").unwrap_or(embedding);
+        Ok(x.matmul(&head.t()?)?)
+    }
+
+    fn attend(&self, layer: usize, y: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let config = &self.config;
+        let (rows, length) = (batch.rows, batch.length);
+        let heads = |target: Target, heads: usize, norm: &str| -> Result<Tensor> {
+            let made = self.apply(layer, target, y, batch)?.reshape((rows, length, heads, config.head_size))?;
+            let norm = self.weights.get(&format!("model.layers.{layer}.self_attn.{norm}.weight"));
+            match norm {
+                Some(norm) => Ok(rms_norm(&made, norm, config.norm_epsilon as f32)?),
+                None => Ok(made),
+            }
+        };
+        let turned = |x: Tensor| turn(&x, &batch.cosines, &batch.sines);
+        let q = turned(heads(Target::Query, config.heads, "q_norm")?)?;
+        let k = turned(heads(Target::Key, config.kv_heads, "k_norm")?)?;
+        let v = heads(Target::Value, config.kv_heads, "")?;
+        let grouped = (rows, config.kv_heads, config.group() * length, config.head_size);
+        let q = q.transpose(1, 2)?.contiguous()?.reshape(grouped)?;
+        let k = k.transpose(1, 2)?.contiguous()?;
+        let v = v.transpose(1, 2)?.contiguous()?;
+        let scores = q.matmul(&k.transpose(2, 3)?)?.reshape((rows, config.heads, length, length))?;
+        let weights = masked_softmax(&scores, &batch.mask, 1.0 / (config.head_size as f32).sqrt())?;
+        let weights = weights.reshape((rows, config.kv_heads, config.group() * length, length))?;
+        let seen = weights.matmul(&v)?.reshape((rows, config.heads, length, config.head_size))?;
+        let seen = seen.transpose(1, 2)?.contiguous()?.reshape((rows * length, config.query_width()))?;
+        self.apply(layer, Target::Output, &seen, batch)
+    }
+
+    fn apply(&self, layer: usize, target: Target, x: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let path = format!("model.layers.{layer}.{}", target.path());
+        let mut y = x.matmul(&self.weight(&path)?.t()?)?;
+        if let Some(bias) = self.weights.get(&format!("{path}.bias")) {
+            y = y.broadcast_add(bias)?;
+        }
+        let Some((a, b)) = self.changes.get(&(layer, target)) else { return Ok(y) };
+        let change = (x.matmul(&a.t()?)?.matmul(&b.t()?)? * self.scale)?;
+        // The adapter acts from the question on: what was read before stays as the base reads it.
+        Ok((y + change.broadcast_mul(&batch.asked)?)?)
     }
 
     fn weight(&self, name: &str) -> Result<&Tensor> {
-        let variable = self.variables.get(&format!("{name}.weight"));
-        Ok(variable.ok_or_else(|| Error::not_found(format!("the model has no weight `{name}`")))?.as_tensor())
+        let weight = self.weights.get(&format!("{name}.weight"));
+        weight.ok_or_else(|| Error::not_found(format!("the model has no weight `{name}`")))
+    }
+}
+
+/// The shape of an adapter that is to be taught.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterShape {
+    /// Width of the narrow part.
+    pub rank: usize,
+    /// What its changes are multiplied by, over the rank.
+    pub alpha: f64,
+    /// Which layers of each block it changes.
+    pub targets: Vec<Target>,
+    /// Decides its first numbers.
+    pub seed: u64,
+}
+
+/// The widest narrow part.
+pub const MAX_RANK: usize = 256;
+
+impl Default for AdapterShape {
+    fn default() -> Self {
+        Self { rank: 8, alpha: 16.0, targets: Target::ALL.to_vec(), seed: 1 }
+    }
+}
+
+impl AdapterShape {
+    /// Returns the factor of its changes.
+    pub fn scale(&self) -> f64 {
+        self.alpha / self.rank as f64
     }
 
-    /// Writes its weights as safetensors, in F16 or as they are.
-    ///
-    /// # Errors
-    /// `Unavailable` when the file cannot be written.
-    pub fn save(&self, path: &std::path::Path, kind: DType) -> Result<()> {
-        let tensors = self.variables.iter().map(|(name, variable)| Ok((name.clone(), variable.to_dtype(kind)?)));
-        let tensors: std::collections::HashMap<String, Tensor> = tensors.collect::<Result<_>>()?;
-        Ok(candle_core::safetensors::save(&tensors, path)?)
+    fn check(&self) -> Result<()> {
+        if self.rank == 0 || self.rank > MAX_RANK || self.targets.is_empty() || !self.alpha.is_finite() {
+            return Err(Error::invalid(format!(
+                "an adapter of rank {} on {} layers cannot be taught, use a rank of 1 to {MAX_RANK} and at least one layer",
+                self.rank,
+                self.targets.len()
+            )));
+        }
+        Ok(())
     }
+}
+
+fn random(dice: &mut Dice, count: usize, deviation: f64) -> Vec<f32> {
+    (0..count).map(|_| (dice.normal() * deviation) as f32).collect()
 }
