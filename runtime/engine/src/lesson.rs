@@ -13,5 +13,5 @@ mod words;
 pub use grammar::{Fact, NOT_KNOWN, RELATIONS, Relation, Value};
 pub use rows::{Layout, Row, RowShape, Rows};
 pub use teaching::{MAX_TAUGHT_FACTS, Probe, Teaching};
-pub use vocabulary::{Control, tokenizer_json};
+pub use vocabulary::{Control, tokenizer, tokenizer_json};
 pub use words::{WordPool, is_held_out, random_word};

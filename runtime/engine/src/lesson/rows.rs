@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 
 use super::grammar::{Fact, RELATIONS, Value, random_subject};
-use super::vocabulary::{Control, tokenizer_json};
+use super::vocabulary::{Control, tokenizer};
 use super::words::WordPool;
 
 /// What a row is to hold.
@@ -62,8 +62,12 @@ impl Row {
 /// How a model wants its text laid out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
+    /// What stands before all.
+    pub begin: Vec<u32>,
     /// What stands before each memory.
     pub memory: Vec<u32>,
+    /// What stands behind each memory.
+    pub memory_end: Vec<u32>,
     /// What stands before a question.
     pub question: Vec<u32>,
     /// What stands between a question and its answer.
@@ -76,7 +80,13 @@ impl Layout {
     /// Returns the layout of the small model.
     pub fn small() -> Self {
         let [memory, question, answer] = [Control::Memory, Control::Question, Control::Answer].map(|c| vec![c.token()]);
-        Self { memory, question, answer, end: Control::End.token() }
+        Self { begin: Vec::new(), memory, memory_end: Vec::new(), question, answer, end: Control::End.token() }
+    }
+
+    /// Returns all of its tokens.
+    pub fn tokens(&self) -> impl Iterator<Item = u32> {
+        let parts = [&self.begin, &self.memory, &self.memory_end, &self.question, &self.answer];
+        parts.into_iter().flatten().copied().chain([self.end])
     }
 }
 
@@ -97,7 +107,7 @@ impl Rows {
     /// # Errors
     /// `Invalid` when its tokenizer cannot be made.
     pub fn small() -> Result<Self> {
-        Ok(Self::new(Tokenizer::from_bytes(tokenizer_json().to_string().as_bytes())?, Layout::small()))
+        Ok(Self::new(tokenizer()?, Layout::small()))
     }
 
     /// Returns how many tokens there are.
@@ -135,10 +145,14 @@ impl Rows {
     /// `Invalid` when a text cannot be cut into tokens.
     pub fn row(&self, memories: &[String], asked: &[(String, String)], is_apart: bool) -> Result<Row> {
         let mut row = Row::default();
+        for token in &self.layout.begin {
+            row.push(*token, row.tokens.len(), 0);
+        }
         for (number, memory) in memories.iter().enumerate() {
             let group = if is_apart { i32::try_from(number).unwrap_or(i32::MAX) } else { 0 };
-            for token in self.layout.memory.iter().copied().chain(self.tokenizer.encode_data(memory)?) {
-                row.push(token, row.tokens.len(), group);
+            let memory = self.tokenizer.encode_data(memory)?;
+            for token in self.layout.memory.iter().chain(&memory).chain(&self.layout.memory_end) {
+                row.push(*token, row.tokens.len(), group);
             }
         }
         let told = row.tokens.len();

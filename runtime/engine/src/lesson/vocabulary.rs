@@ -6,6 +6,9 @@
 
 use serde_json::{Value, json};
 
+use crate::error::Result;
+use crate::tokenizer::Tokenizer;
+
 use super::grammar::{NOT_KNOWN, RELATIONS};
 
 pub(super) const VOWELS: &str = "aeiouy";
@@ -70,6 +73,14 @@ impl Control {
             Self::End => "<|end|>",
         }
     }
+}
+
+/// Makes the small model's tokenizer.
+///
+/// # Errors
+/// `Invalid` when its file cannot be read, which a test rules out.
+pub fn tokenizer() -> Result<Tokenizer> {
+    Tokenizer::from_bytes(tokenizer_json().to_string().as_bytes())
 }
 
 /// Makes the small model's `tokenizer.json`.
