@@ -6,6 +6,7 @@
 pub mod adapter;
 pub mod cache;
 pub mod config;
+pub mod constraint;
 pub mod decoder;
 pub mod dice;
 pub mod encoder;

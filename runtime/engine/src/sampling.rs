@@ -62,6 +62,11 @@ impl TokenMask {
         Self { bits }
     }
 
+    /// Takes over a set whose lowest bit of its first word is token 0.
+    pub(crate) fn from_words(bits: Vec<u32>) -> Self {
+        Self { bits }
+    }
+
     /// Tells whether a token may come next.
     pub fn allows(&self, token: u32) -> bool {
         self.bits.get(token as usize / 32).is_some_and(|word| word >> (token % 32) & 1 == 1)

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::{Error, Result};
-use pieces::Pieces;
+pub(crate) use pieces::Pieces;
 pub use stream::TextStream;
 
 /// The largest `tokenizer.json`, in bytes. The largest in use have 34 MB.
@@ -183,7 +183,6 @@ impl Tokenizer {
         &self.parts.fingerprint
     }
 
-    #[cfg(test)]
     pub(crate) fn pieces(&self) -> &Pieces {
         &self.pieces
     }
