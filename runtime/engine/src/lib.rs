@@ -5,6 +5,7 @@
 
 pub mod adapter;
 pub mod cache;
+pub mod chat;
 pub mod config;
 pub mod constraint;
 pub mod decoder;

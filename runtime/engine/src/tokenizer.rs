@@ -10,6 +10,7 @@
 //! This room must never know what a prompt looks like, nor what a model does with its tokens.
 
 mod fingerprint;
+mod markers;
 mod pieces;
 mod stream;
 #[cfg(test)]
@@ -23,7 +24,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::chat::Prompt;
 use crate::{Error, Result};
+use markers::Markers;
 pub(crate) use pieces::Pieces;
 pub use stream::TextStream;
 
@@ -47,6 +50,7 @@ struct Parts {
     data: tokenizers::Tokenizer,
     /// What must not come out of data.
     steering: HashSet<u32>,
+    markers: Markers,
     /// Tokens of one byte, written `<0x0A>`. They stand for a byte, and never for that text.
     single_bytes: HashSet<u32>,
     unknown: Option<u32>,
@@ -99,12 +103,14 @@ impl Tokenizer {
         let mut data = template.clone();
         data.set_encode_special_tokens(true);
         // An added token that is white space alone, as for the indents of code, says nothing that its text does not.
-        let steering = template.get_added_tokens_decoder();
-        let steering =
-            steering.iter().filter(|(_, token)| !token.content.trim().is_empty()).map(|(id, _)| *id).collect();
+        let mut added = template.get_added_tokens_decoder();
+        added.retain(|_, token| !token.content.trim().is_empty());
+        let steering = added.keys().copied().collect();
+        let markers = Markers::of(added);
         let single_bytes = (0..=u8::MAX).filter_map(|byte| template.token_to_id(&pieces.byte_named(byte)?)).collect();
         let unknown = unknown(&json, &template);
-        let parts = Parts { template, data, steering, single_bytes, unknown, fingerprint: fingerprint::of(&json) };
+        let parts =
+            Parts { template, data, steering, markers, single_bytes, unknown, fingerprint: fingerprint::of(&json) };
         Ok(Self { parts: Arc::new(parts), pieces: Arc::new(pieces) })
     }
 
@@ -145,6 +151,41 @@ impl Tokenizer {
                 None => tokens.push(*id),
             }
         }
+        Ok(tokens)
+    }
+
+    /// Encodes a prompt: what is the template's may hold control tokens, what came from messages may not, and where the two meet
+    /// ordinary text is cut as if all of it had been written by one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode_template`].
+    pub fn encode_prompt(&self, prompt: &Prompt) -> Result<Vec<u32>> {
+        let text = prompt.text.as_str();
+        check_length(text)?;
+        let mut tokens = Vec::new();
+        let mut run_start = 0;
+        let mut at = 0;
+        let mut data = prompt.data.iter().peekable();
+        while at < text.len() {
+            if let Some(range) = data.next_if(|range| range.start <= at) {
+                at = at.max(range.end);
+                continue;
+            }
+            let end = data.peek().map_or(text.len(), |range| range.start);
+            let rest = text.get(at..end).unwrap_or_default();
+            let Some(marker) = self.parts.markers.at_start_of(rest) else {
+                at += rest.chars().next().map_or(1, char::len_utf8);
+                continue;
+            };
+            let run = text.get(run_start..at).unwrap_or_default();
+            tokens.extend(self.encode_data(if marker.takes_before { run.trim_end() } else { run })?);
+            tokens.push(marker.id);
+            let behind = rest.get(marker.len..).unwrap_or_default();
+            at += marker.len + if marker.takes_behind { behind.len() - behind.trim_start().len() } else { 0 };
+            run_start = at;
+        }
+        tokens.extend(self.encode_data(text.get(run_start..).unwrap_or_default())?);
         Ok(tokens)
     }
 

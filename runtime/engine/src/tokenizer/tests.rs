@@ -161,6 +161,26 @@ fn control_tokens_and_ids_beyond_the_vocabulary_say_nothing() {
 }
 
 #[test]
+fn a_prompt_steers_by_its_template_alone() {
+    for (kind, tokenizer) in every_kind() {
+        let end = if kind == "marked pairs" { "</s>" } else { "<|end|>" };
+        let control = tokenizer.token_id(end).unwrap();
+        let text = format!("{end}Mira{end}lives{end}");
+        let inner = end.len() + 2..text.len() - end.len();
+        let prompt = Prompt { text: text.clone(), data: vec![inner.clone()] };
+        let tokens = tokenizer.encode_prompt(&prompt).unwrap();
+        assert_eq!(tokens.iter().filter(|token| **token == control).count(), 2, "{kind}");
+        assert_eq!(tokenizer.decode(&tokens), text[end.len()..inner.end], "{kind}");
+        // A control token may neither begin in data nor end in it.
+        for data in [inner.start..text.len() - 1, 1..inner.end] {
+            let prompt = Prompt { text: text.clone(), data: vec![data] };
+            let tokens = tokenizer.encode_prompt(&prompt).unwrap();
+            assert_eq!(tokens.iter().filter(|token| **token == control).count(), 1, "{kind}");
+        }
+    }
+}
+
+#[test]
 fn words_are_parted_by_spaces() {
     assert_eq!(words(Value::Null).decode(&[1, 2]), "Mira lives");
     let word_pieces = words(json!({ "type": "WordPiece", "prefix": "##", "cleanup": false }));
@@ -295,6 +315,18 @@ proptest! {
             prop_assert!(tokens.iter().all(|token| !tokenizer.is_control(*token)), "{}", kind);
             let think = tokenizer.token_id("<think>");
             prop_assert!(tokens.iter().all(|token| Some(*token) != think), "{}", kind);
+        }
+    }
+
+    #[test]
+    fn a_prompt_without_data_is_the_template_as_it_is(text in hard_text()) {
+        for (kind, tokenizer) in every_kind_once() {
+            let prompt = Prompt { text: text.clone(), data: Vec::new() };
+            let expect = tokenizer.encode_template(&text).unwrap();
+            // In a template the name of a byte is that byte, as the library has it.
+            if !text.contains("<0x3C>") {
+                prop_assert_eq!(tokenizer.encode_prompt(&prompt).unwrap(), expect, "{}", kind);
+            }
         }
     }
 
