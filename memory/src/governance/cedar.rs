@@ -14,12 +14,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use cedar_policy::{
-    ActionConstraint, Authorizer, Decision as Verdict, Entities, EntityUid, PolicyId, PolicySet, Schema,
-    ValidationMode, Validator,
+    ActionConstraint, Authorizer, Decision as Verdict, Entities, EntityUid, PolicyId, PolicySet, PrincipalConstraint,
+    Schema, ValidationMode, Validator,
 };
 
 use self::passages::{Passage, passages};
-use self::question::{Types, type_name, uid};
+use self::question::{RIGHTS, Types, type_name, uid};
 use super::{Access, AccessClass, Decision, Operation, Principal};
 use crate::cube::{GroupName, PrincipalId};
 use crate::error::{Error, Result};
@@ -107,7 +107,12 @@ impl From<Operation> for Action {
 /// The policies that can hold for one action. Cedar evaluates all that it is given, so it is given no others.
 struct Statute {
     action: EntityUid,
-    policies: PolicySet,
+    /// Those for everybody, or for a group or a type.
+    general: PolicySet,
+    /// Those for one principal alone: for others they neither hold nor fail.
+    named: HashMap<EntityUid, PolicySet>,
+    /// For each of the rights, whether a policy may look at who has it by a grant.
+    looks_at: [bool; RIGHTS.len()],
     reads_time: bool,
 }
 
@@ -184,12 +189,14 @@ impl Policies {
         class: &AccessClass,
         at: Timestamp,
     ) -> Decision {
-        let parties = match self.types.parties(principal, Some(class)) {
+        let full = (operation == Operation::Read).then_some(Action::ReadInFull);
+        let looks_at = self.looks_at([Some(operation.into()), full]);
+        let parties = match self.types.parties(principal, Some((class, looks_at))) {
             Ok(parties) => parties,
             Err(error) => return denied(Cow::Owned(error.to_string())),
         };
         let asked = self.ask(principal, operation.into(), &parties, at);
-        if operation != Operation::Read {
+        if full.is_none() {
             return decided(asked);
         }
         let Ok(_) = asked else { return decided(asked) };
@@ -215,6 +222,15 @@ impl Policies {
         }
     }
 
+    /// Returns at the holders of which rights the policies for any of these actions may look.
+    fn looks_at(&self, actions: [Option<Action>; 2]) -> [bool; RIGHTS.len()] {
+        let mut all = [false; RIGHTS.len()];
+        for statute in actions.into_iter().flatten().filter_map(|action| self.statute(action)) {
+            all.iter_mut().zip(statute.looks_at).for_each(|(any, one)| *any |= one);
+        }
+        all
+    }
+
     fn statute(&self, action: Action) -> Option<&Statute> {
         self.statutes.get(action as usize)
     }
@@ -232,18 +248,28 @@ impl Policies {
         let now = statute.reads_time.then(|| Timestamp::from_millis(minute));
         let governs = action == Action::Govern;
         let request = self.types.request(principal, &statute.action, governs, now).map_err(failed)?;
-        let response = self.authorizer.is_authorized(&request, &statute.policies, parties);
-        let failure = response.diagnostics().errors().next();
-        if let Some(cedar_policy::AuthorizationError::PolicyEvaluationError(error)) = failure {
+        let named = statute.named.get(&self.types.principal(principal));
+        let responses: Vec<_> = [Some(&statute.general), named]
+            .into_iter()
+            .flatten()
+            .map(|policies| self.authorizer.is_authorized(&request, policies, parties))
+            .collect();
+        let mut failures = responses.iter().flat_map(|response| response.diagnostics().errors());
+        if let Some(cedar_policy::AuthorizationError::PolicyEvaluationError(error)) = failures.next() {
             let rule = self.rules.get(error.policy_id()).map_or("a policy", |rule| &rule.words);
             return Err(Refusal::Failed(Cow::Owned(format!("`{rule}` cannot be evaluated: {}", error.inner()))));
         }
-        let rules = response.diagnostics().reason().filter_map(|id| self.rules.get(id));
-        let rule = rules.min_by_key(|rule| rule.place).map(|rule| rule.words.clone());
-        match (response.decision(), rule) {
-            (Verdict::Allow, Some(rule)) => Ok(rule),
-            (Verdict::Deny, Some(rule)) => Err(Refusal::Forbidden(rule)),
-            (_, None) => Err(Refusal::NotPermitted),
+        // What one part forbids no other permits.
+        let first = |verdict: Verdict| {
+            let decided = responses.iter().filter(|response| response.decision() == verdict);
+            let rules =
+                decided.flat_map(|response| response.diagnostics().reason()).filter_map(|id| self.rules.get(id));
+            rules.min_by_key(|rule| rule.place).map(|rule| rule.words.clone())
+        };
+        match (first(Verdict::Deny), first(Verdict::Allow)) {
+            (Some(rule), _) => Err(Refusal::Forbidden(rule)),
+            (None, Some(rule)) => Ok(rule),
+            (None, None) => Err(Refusal::NotPermitted),
         }
     }
 }
@@ -272,6 +298,7 @@ fn denied(rule: Cow<'static, str>) -> Decision {
 struct Compiled {
     policy: cedar_policy::Policy,
     words: Option<String>,
+    looks_at: [bool; RIGHTS.len()],
     reads_time: bool,
 }
 
@@ -296,7 +323,10 @@ fn read(id: &str, passage: &Passage<'_>, validator: &Validator) -> Result<Compil
         }
     }
     let words = words.map(str::to_owned);
-    Ok(Compiled { reads_time: speaks_of_time(passage.text), words, policy })
+    // An escape could hide a name.
+    let hides = passage.text.contains('\\');
+    let looks_at = RIGHTS.map(|(name, _)| hides || passage.text.contains(name));
+    Ok(Compiled { reads_time: speaks_of_time(passage.text), looks_at, words, policy })
 }
 
 /// Refuses a name that nobody can have.
@@ -334,9 +364,18 @@ impl Statute {
             ActionConstraint::In(named) => named.contains(&action),
         };
         let concerned: Vec<_> = compiled.iter().filter(concerns).collect();
-        let policies = PolicySet::from_policies(concerned.iter().map(|compiled| compiled.policy.clone()))
-            .map_err(|error| Error::invalid(error.to_string()))?;
-        Ok(Self { action, policies, reads_time: concerned.iter().any(|compiled| compiled.reads_time) })
+        let mut looks_at = [false; RIGHTS.len()];
+        let (mut general, mut named) = (PolicySet::new(), HashMap::<_, PolicySet>::new());
+        for compiled in &concerned {
+            let policies = match compiled.policy.principal_constraint() {
+                PrincipalConstraint::Eq(who) => named.entry(who).or_default(),
+                _ => &mut general,
+            };
+            policies.add(compiled.policy.clone()).map_err(|error| Error::invalid(error.to_string()))?;
+            looks_at.iter_mut().zip(compiled.looks_at).for_each(|(any, one)| *any |= one);
+        }
+        let reads_time = concerned.iter().any(|compiled| compiled.reads_time);
+        Ok(Self { action, general, named, looks_at, reads_time })
     }
 }
 

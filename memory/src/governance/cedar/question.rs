@@ -12,10 +12,10 @@ use crate::governance::{AccessClass, CallingContext, Principal};
 use crate::time::Timestamp;
 
 /// Tells whether rights hold the one that is asked for.
-type Right = fn(&Rights) -> bool;
+pub(super) type Right = fn(&Rights) -> bool;
 
 /// What those are called who have a right by a grant.
-const RIGHTS: [(&str, Right); 3] =
+pub(super) const RIGHTS: [(&str, Right); 3] =
     [("reader", |rights| rights.read), ("writer", |rights| rights.write), ("sharer", |rights| rights.share)];
 
 /// The types of the schema. Reading a name is a parse, so it is done once.
@@ -44,8 +44,13 @@ impl Types {
         uid(&self.principal, principal.id.as_str())
     }
 
-    /// Returns who acts and on which memory, with all that policies may look at.
-    pub(super) fn parties(&self, principal: &Principal, class: Option<&AccessClass>) -> Result<Entities> {
+    /// Returns who acts and on which memory, with all that policies may look at: who has a right by a grant where `looks_at`
+    /// says so.
+    pub(super) fn parties(
+        &self,
+        principal: &Principal,
+        class: Option<(&AccessClass, [bool; RIGHTS.len()])>,
+    ) -> Result<Entities> {
         let mut parties = Vec::with_capacity(2);
         let attributes = HashMap::from([
             ("agent".to_owned(), Value::new_bool(principal.id.as_str().starts_with("agent:"))),
@@ -53,13 +58,14 @@ impl Types {
         ]);
         let groups: HashSet<_> = principal.groups.iter().map(|group| uid(&self.group, group.as_str())).collect();
         parties.push(Entity::new(self.principal(principal), attributes, groups).map_err(unasked)?);
-        if let Some(class) = class {
-            parties.push(Entity::new(self.memory.clone(), self.attributes(class), HashSet::new()).map_err(unasked)?);
+        if let Some((class, looks_at)) = class {
+            let attributes = self.attributes(class, looks_at);
+            parties.push(Entity::new(self.memory.clone(), attributes, HashSet::new()).map_err(unasked)?);
         }
         Entities::from_entities(parties, None).map_err(unasked)
     }
 
-    fn attributes(&self, class: &AccessClass) -> HashMap<String, Value> {
+    fn attributes(&self, class: &AccessClass, looks_at: [bool; RIGHTS.len()]) -> HashMap<String, Value> {
         let (layer, group) = match &class.layer {
             Layer::Private => ("private", None),
             Layer::Shared(group) => ("shared", Some(group)),
@@ -71,7 +77,7 @@ impl Types {
             ("sensitive".to_owned(), Value::new_bool(class.sensitive)),
             ("concealed".to_owned(), Value::new_bool(class.concealed)),
         ]);
-        for (name, right) in RIGHTS {
+        for (name, right) in RIGHTS.into_iter().zip(looks_at).filter_map(|(right, looks)| looks.then_some(right)) {
             let (mut principals, mut groups) = (Vec::new(), Vec::new());
             for grant in class.grants.iter().filter(|grant| right(&grant.rights)) {
                 match &grant.to {

@@ -529,3 +529,51 @@ fn the_layers_in_cedar_are_the_layers() {
         prop_assert_eq!(governing.0.access, governing.1.access);
     });
 }
+
+/// Most policies of a charter can be for one principal each, and are not looked at for the others.
+#[test]
+fn what_is_for_one_principal_is_weighed_with_what_is_for_all() {
+    let text = r#"
+        @because("all may") permit (principal, action == Action::"Write", resource);
+        @because("not bo") forbid (principal == Principal::"user:bo", action == Action::"Write", resource);
+        @because("bo may") permit (principal == Principal::"user:bo", action in [Action::"Write", Action::"Share"], resource);
+        @because("cy may") permit (principal == Principal::"user:cy", action in [Action::"Share", Action::"Erase"], resource);
+        @because("nobody") forbid (principal, action == Action::"Erase", resource);
+        @because("breaks") forbid (principal == Principal::"user:di", action == Action::"Write", resource)
+        when { 9223372036854775807 + 1 == 0 };
+    "#;
+    let rules = policies("none", text);
+    for (name, operation, access, rule) in [
+        ("user:ada", Write, Full, "all may"),
+        ("user:bo", Write, Denied, "not bo"),
+        ("user:bo", Share, Full, "bo may"),
+        ("user:cy", Write, Full, "all may"),
+        ("user:cy", Share, Full, "cy may"),
+        ("user:cy", Erase, Denied, "nobody"),
+        ("user:ada", Share, Denied, "no policy permits it"),
+        ("user:di", Write, Denied, "`breaks` cannot be evaluated"),
+    ] {
+        let decision = rules.decide(&who(name), operation, &class("user:ada", "global"), now());
+        assert_eq!(decision.access, access, "{name} {operation:?}: {decision:?}");
+        assert!(decision.rule.starts_with(rule), "{name} {operation:?}: {decision:?}");
+    }
+}
+
+#[test]
+fn a_policy_looks_at_any_grant_whatever_it_decides_on() {
+    let grants = |rights| vec![Grant { to: Grantee::Principal("user:bo".parse().unwrap()), rights }];
+    let (none, all) = (Rights { read: false, write: false, share: false }, [Read, Write]);
+    for (attribute, rights) in [
+        ("resource.readers", Rights { read: true, ..none }),
+        ("resource.writers", Rights { write: true, ..none }),
+        ("resource.sharers", Rights { share: true, ..none }),
+        // Written so that the name is not there to be found.
+        ("resource[\"shar\\u{65}rs\"]", Rights { share: true, ..none }),
+    ] {
+        let actions = "action in [Action::\"Read\", Action::\"ReadInFull\", Action::\"Write\"]";
+        let text = format!("permit (principal, {actions}, resource) when {{ {attribute}.contains(principal) }};");
+        let granted = AccessClass { grants: grants(rights), ..class("user:ada", "private") };
+        check_each(&text, &who("user:bo"), &granted, &all);
+        check_each(&text, &who("user:cy"), &granted, &[]);
+    }
+}
