@@ -6,12 +6,14 @@
 mod adapting;
 mod batch;
 mod course;
+mod curve;
 mod operations;
 mod pupil;
 mod steps;
 
 pub use adapting::{AdapterPlan, AdapterReport, adapt};
 pub use batch::Batch;
+pub use curve::{CurvePoint, curve_svg};
 pub use course::{CoursePlan, CourseReport, small_model, teach};
 pub use pupil::{AdapterShape, MAX_RANK, Pupil};
 pub use steps::Steps;
