@@ -56,7 +56,8 @@ fn courses(begun: &Path) -> [CoursePlan; 2] {
 
 fn course(name: &'static str, plan: &CoursePlan, curve: &mut Vec<CurvePoint>) -> Result<Pupil> {
     let bar = ProgressBar::new(plan.steps as u64).with_style(
-        ProgressStyle::with_template("{prefix:9} {wide_bar} {pos}/{len} {msg} {eta}").context("the progress bar's style")?,
+        ProgressStyle::with_template("{prefix:9} {wide_bar} {pos}/{len} {msg} {eta}")
+            .context("the progress bar's style")?,
     );
     bar.set_prefix(name);
     let before = curve.last().map_or(0, |point| point.step);

@@ -257,13 +257,17 @@ impl Running {
         if ends.contains(&token) {
             said.ended = Some(Ended::Finished);
         } else {
+            let mut is_complete = false;
             if let Some(constraint) = &mut self.constraint {
                 constraint.accept(token)?;
+                is_complete = constraint.is_complete();
             }
             let text = self.stream.push(token).unwrap_or_default();
             said.text = self.stop.push(&text);
             if self.stop.is_met() {
                 said.ended = Some(Ended::Stopped);
+            } else if is_complete {
+                said.ended = Some(Ended::Finished);
             } else if self.said.len() >= self.most_tokens {
                 said.ended = Some(Ended::Length);
             }
@@ -274,5 +278,107 @@ impl Running {
             said.text.push_str(&self.stop.finish());
         }
         Ok(said)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::{Adapter, LowRank, Target};
+    use crate::model::Model;
+
+    fn mix(model: &Model, seed: u64) -> AdapterMix {
+        let config = model.decoder().config();
+        let mut dice = Dice::new(seed);
+        let mut random = |rows: usize, columns: usize| {
+            let numbers: Vec<f32> = (0..rows * columns).map(|_| (dice.normal() * 0.2) as f32).collect();
+            candle_core::Tensor::from_vec(numbers, (rows, columns), &candle_core::Device::Cpu).unwrap()
+        };
+        let changes = (0..config.layers)
+            .map(|layer| {
+                let (out, width) = Target::Value.shape(config);
+                ((layer, Target::Value), LowRank { a: random(4, width), b: random(out, 4) })
+            })
+            .collect();
+        AdapterMix::one(Adapter::new(config, 1.0, &changes).unwrap().into())
+    }
+
+    /// Requests with and without adapters and segments, of several lengths.
+    fn requests(model: &Model) -> Vec<Request> {
+        let memories = ["Mira lives in Oslo. Bo owns a kayak.", "Ada works as a potter. Ada lives in Rome."];
+        let segments: Vec<_> = memories.iter().map(|text| model.memorise(text, Vec::new(), 0).unwrap()).collect();
+        let questions =
+            ["Where does Mira live?", "What does Bo own?", "What does Ada work as?", "Where does Tom live?"];
+        let mut requests = Vec::new();
+        for (number, question) in questions.iter().cycle().take(8).enumerate() {
+            let context = match number % 3 {
+                0 => model.told(&memories).unwrap(),
+                1 => model.injected(&segments, 2).unwrap(),
+                _ => Vec::new(),
+            };
+            let adapters = if number % 2 == 0 { AdapterMix::default() } else { mix(model, number as u64) };
+            let question = model.question_tokens(question).unwrap();
+            requests.push(Request { context, question, adapters, most_tokens: 12, ..Request::default() });
+        }
+        requests
+    }
+
+    #[test]
+    fn who_else_is_answered_changes_no_answer() {
+        let model = Model::small().unwrap();
+        let talk = || Talk::new(model.decoder(), model.tokenizer());
+        let together = talk().answer(requests(&model)).unwrap();
+        let alone: Vec<Answer> =
+            requests(&model).into_iter().map(|request| talk().answer(vec![request]).unwrap().remove(0)).collect();
+        assert_eq!(together, alone);
+        assert_eq!(together[0].text, "Mira lives in Oslo.");
+        assert!(together.iter().map(|answer| answer.tokens.len()).collect::<std::collections::HashSet<_>>().len() > 1);
+    }
+
+    #[test]
+    fn a_request_that_goes_leaves_the_others_alone() {
+        let model = Model::small().unwrap();
+        let mut talk = Talk::new(model.decoder(), model.tokenizer());
+        let mut requests = requests(&model).into_iter();
+        let stays = talk.join(requests.next().unwrap()).unwrap();
+        let goes = talk.join(requests.next().unwrap()).unwrap();
+        talk.cancel(goes.request);
+        let mut text = stays.text;
+        while talk.running() > 0 {
+            for (id, said) in talk.step().unwrap() {
+                assert_eq!(id, stays.request);
+                text.push_str(&said.unwrap().text);
+            }
+        }
+        assert_eq!(text, "Mira lives in Oslo.");
+    }
+
+    #[test]
+    fn an_answer_ends_where_it_is_told_to() {
+        let model = Model::small().unwrap();
+        let ask = |stops: Vec<String>, most_tokens: usize| {
+            let context = model.told(&["Mira lives in Oslo."]).unwrap();
+            let question = model.question_tokens("Where does Mira live?").unwrap();
+            let request = Request { context, question, stops, most_tokens, ..Request::default() };
+            Talk::new(model.decoder(), model.tokenizer()).answer(vec![request])
+        };
+        let answer = ask(Vec::new(), 40).unwrap().remove(0);
+        assert_eq!((answer.text.as_str(), answer.ended), ("Mira lives in Oslo.", Ended::Finished));
+        let answer = ask(vec![" in Os".to_owned()], 40).unwrap().remove(0);
+        assert_eq!((answer.text.as_str(), answer.ended), ("Mira lives", Ended::Stopped));
+        let answer = ask(Vec::new(), 3).unwrap().remove(0);
+        assert_eq!((answer.tokens.len(), answer.ended), (3, Ended::Length));
+        for (stops, most) in [(vec![String::new()], 4), (Vec::new(), 0), (Vec::new(), MAX_ANSWER_TOKENS + 1)] {
+            assert_eq!(ask(stops, most).unwrap_err().kind(), crate::ErrorKind::Invalid);
+        }
+    }
+
+    #[test]
+    fn too_much_text_is_refused_before_it_is_read() {
+        let model = Model::small().unwrap();
+        let positions = model.decoder().config().positions;
+        let context = vec![Context::Tokens(vec![300; positions])];
+        let error = model.ask(context, "Where does Mira live?", AdapterMix::default(), 4).unwrap_err();
+        assert!(error.to_string().contains(&positions.to_string()), "{error}");
     }
 }

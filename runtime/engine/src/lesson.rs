@@ -15,3 +15,6 @@ pub use rows::{Layout, Row, RowShape, Rows};
 pub use teaching::{MAX_TAUGHT_FACTS, Probe, Teaching};
 pub use vocabulary::{Control, tokenizer, tokenizer_json};
 pub use words::{WordPool, is_held_out, random_word};
+
+#[cfg(test)]
+mod tests;

@@ -50,7 +50,10 @@ impl Model {
         device: &Device,
     ) -> Result<Self> {
         if let Some(token) = layout.tokens().find(|token| *token as usize >= config.vocabulary) {
-            return Err(Error::mismatch(format!("the layout has token {token}, the model knows {}", config.vocabulary)));
+            return Err(Error::mismatch(format!(
+                "the layout has token {token}, the model knows {}",
+                config.vocabulary
+            )));
         }
         let fingerprint = fingerprint::of_model(&config, &weights)?;
         let decoder = Decoder::new(config, &weights, device)?;
@@ -185,7 +188,13 @@ impl Model {
     ///
     /// # Errors
     /// As [`Talk::join`].
-    pub fn ask(&self, context: Vec<Context>, question: &str, adapters: AdapterMix, most_tokens: usize) -> Result<Answer> {
+    pub fn ask(
+        &self,
+        context: Vec<Context>,
+        question: &str,
+        adapters: AdapterMix,
+        most_tokens: usize,
+    ) -> Result<Answer> {
         let question = self.question_tokens(question)?;
         let request = Request { context, question, adapters, most_tokens, ..Request::default() };
         let mut answers = Talk::new(self.decoder(), self.tokenizer()).answer(vec![request])?;

@@ -13,7 +13,10 @@ mod steps;
 
 pub use adapting::{AdapterPlan, AdapterReport, adapt};
 pub use batch::Batch;
-pub use curve::{CurvePoint, curve_svg};
 pub use course::{CoursePlan, CourseReport, small_model, teach};
+pub use curve::{CurvePoint, curve_svg};
 pub use pupil::{AdapterShape, MAX_RANK, Pupil};
 pub use steps::Steps;
+
+#[cfg(test)]
+mod tests;

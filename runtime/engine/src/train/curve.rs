@@ -72,7 +72,11 @@ pub fn curve_svg(title: &str, points: &[CurvePoint]) -> String {
         "<path d=\"{}\" fill=\"none\" stroke=\"#a04000\" stroke-width=\"1\" opacity=\"0.6\"/>",
         path(&|point| point.loss / top)
     );
-    let _ = writeln!(svg, "<path d=\"{}\" fill=\"none\" stroke=\"#1f6f43\" stroke-width=\"2\"/>", path(&|point| point.right));
+    let _ = writeln!(
+        svg,
+        "<path d=\"{}\" fill=\"none\" stroke=\"#1f6f43\" stroke-width=\"2\"/>",
+        path(&|point| point.right)
+    );
     let _ = writeln!(
         svg,
         "<text x=\"{LEFT}\" y=\"{y}\" fill=\"#1f6f43\">right answers</text><text x=\"{end}\" y=\"{y}\" text-anchor=\"end\" \
@@ -102,7 +106,8 @@ mod tests {
         assert!(svg.contains("A &lt;course&gt; &amp; more"), "{svg}");
         assert!(!svg.contains("NaN"), "{svg}");
         let drawn = svg.lines().find(|line| line.contains("stroke-width=\"2\"")).unwrap();
-        let places: Vec<f64> = drawn.split(['M', 'L']).skip(1).filter_map(|p| p.split(' ').next()?.parse().ok()).collect();
+        let places: Vec<f64> =
+            drawn.split(['M', 'L']).skip(1).filter_map(|p| p.split(' ').next()?.parse().ok()).collect();
         assert!(places.len() > 100 && places.len() <= MOST_POINTS + 1, "{}", places.len());
         assert!(places.is_sorted() && places.iter().all(|x| (LEFT..=WIDTH - RIGHT).contains(x)), "{places:?}");
     }
