@@ -14,6 +14,8 @@ pub mod encoder;
 mod error;
 pub mod fingerprint;
 pub mod generate;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod joining;
 pub mod lesson;
 mod linear;
