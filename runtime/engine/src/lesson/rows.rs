@@ -191,7 +191,8 @@ impl Rows {
         let mut row = Row::default();
         let (skipped, gap) = (dice.below(jitter + 1), dice.below(jitter + 1));
         for token in before.iter().skip(skipped).chain(&said).chain(between.iter().skip(gap)).chain(&said) {
-            row.push(*token, row.tokens.len(), 0);
+            // All of it is asked: nothing is told before.
+            row.push(*token, row.tokens.len(), -1);
         }
         let again = row.tokens.len() - length;
         for (step, next) in said.iter().enumerate().skip(1) {

@@ -1,7 +1,9 @@
 //! Teaching an adapter: the base stays as it is, and steps are taken until the lessons are known.
 
+use candle_core::Tensor;
+
 use crate::dice::Dice;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lesson::Row;
 
 use super::batch::Batch;
@@ -53,12 +55,23 @@ pub fn adapt(
     let mut report = AdapterReport { step: 0, loss: 0.0, right: 0.0 };
     while report.step < plan.steps {
         let rows: Vec<Row> = (0..plan.rows).map(|_| lesson(&mut dice)).collect::<Result<_>>()?;
-        let batch = Batch::new(&rows, pupil.rope(), 0)?;
-        let logits = pupil.read(&batch)?;
-        let loss = batch.loss(&logits)?;
+        // Rows that tell nothing are apart, so that they are not padded with what the others tell.
+        let (closed, open): (Vec<Row>, Vec<Row>) =
+            rows.into_iter().partition(|row| row.groups.iter().all(|group| *group < 0));
+        let (mut loss, mut right): (Option<Tensor>, Vec<bool>) = (None, Vec::new());
+        for rows in [closed, open].iter().filter(|rows| !rows.is_empty()) {
+            let batch = Batch::new(rows, pupil.rope(), 0)?;
+            let logits = pupil.read(&batch)?;
+            let part = (batch.loss(&logits)? * (rows.len() as f64 / plan.rows as f64))?;
+            loss = Some(match loss {
+                Some(loss) => (loss + part)?,
+                None => part,
+            });
+            right.extend(batch.right(&logits)?);
+        }
+        let Some(loss) = loss else { return Err(Error::invalid("a step without rows teaches nothing, give it some")) };
         let left = 1.0 - report.step as f64 / plan.steps as f64;
         steps.take(&loss, plan.rate * left.max(0.05))?;
-        let right = batch.right(&logits)?;
         let share = right.iter().filter(|right| **right).count() as f64 / right.len().max(1) as f64;
         report.step += 1;
         report.loss = f64::from(loss.to_scalar::<f32>()?);

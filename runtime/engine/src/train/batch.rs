@@ -1,26 +1,34 @@
 //! Rows of a lesson, laid side by side as tensors.
 
+use std::ops::Range;
+
 use candle_core::{D, Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::lesson::Row;
 use crate::rope::Rope;
 
-/// Rows of one lesson, padded to one length.
+/// Rows of one lesson: what they tell, and what they ask, each padded to one length.
 pub struct Batch {
-    pub(super) tokens: Tensor,
-    pub(super) mask: Tensor,
-    pub(super) cosines: Tensor,
-    pub(super) sines: Tensor,
-    /// 1 where a question or its answer stands, 0 elsewhere: (tokens, 1).
-    pub(super) asked: Tensor,
-    /// Which flat places are asked for.
+    pub(super) told: Part,
+    pub(super) asked: Part,
+    /// Which flat places of what is asked have a target.
     pub(super) places: Tensor,
-    /// What is to follow there.
     targets: Tensor,
     target_list: Vec<u32>,
     answers: Vec<usize>,
     pub(super) rows: usize,
+}
+
+/// One of the two parts of all rows.
+pub(super) struct Part {
+    /// (rows * length)
+    pub(super) tokens: Tensor,
+    /// What each place sees, of what is told and then of its own part: (rows, 1, length, places), 0 or minus infinity.
+    pub(super) mask: Tensor,
+    /// (rows, length, half a head)
+    pub(super) cosines: Tensor,
+    pub(super) sines: Tensor,
     pub(super) length: usize,
 }
 
@@ -28,23 +36,17 @@ impl Batch {
     /// Lays rows side by side.
     ///
     /// # Errors
-    /// `Invalid` where a row asks for nothing.
+    /// `Invalid` where no row asks for anything, or where one asks before it has told all.
     pub fn new(rows: &[Row], rope: &Rope, padding: u32) -> Result<Self> {
-        let device = Device::Cpu;
-        let length = rows.iter().map(|row| row.tokens.len()).max().unwrap_or(0);
-        let (mut tokens, mut mask, mut positions) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut places, mut targets, mut answers, mut asked) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (number, row) in rows.iter().enumerate() {
-            let missing = length - row.tokens.len();
-            tokens.extend(row.tokens.iter().copied().chain(std::iter::repeat_n(padding, missing)));
-            positions.extend(row.positions.iter().map(|p| i64::from(*p)).chain(std::iter::repeat_n(0, missing)));
-            asked.extend(row.groups.iter().map(|group| if *group < 0 { 1.0_f32 } else { 0.0 }));
-            asked.extend(std::iter::repeat_n(0.0, missing));
-            for place in 0..length {
-                mask.extend((0..length).map(|other| if row.sees(place, other) { 0.0 } else { f32::NEG_INFINITY }));
-            }
+        let told: Vec<usize> = rows.iter().map(|row| row.groups.iter().filter(|group| **group >= 0).count()).collect();
+        let told_length = told.iter().copied().max().unwrap_or(0);
+        let asked_length = rows.iter().zip(&told).map(|(row, told)| row.tokens.len() - told).max().unwrap_or(0);
+        let (mut places, mut targets, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, (row, told)) in rows.iter().zip(&told).enumerate() {
             for (place, target) in &row.targets {
-                places.push(u32::try_from(number * length + place).unwrap_or(u32::MAX));
+                let place = place.checked_sub(*told);
+                let place = place.ok_or_else(|| Error::invalid("a lesson asks before it has told all"))?;
+                places.push(u32::try_from(number * asked_length + place).unwrap_or(u32::MAX));
                 targets.push(*target);
             }
             answers.extend(&row.answers);
@@ -52,26 +54,22 @@ impl Batch {
         if targets.is_empty() {
             return Err(Error::invalid("a lesson asks for nothing, give its rows answers"));
         }
-        let (cosines, sines) = rope.rows(positions.into_iter(), &device)?;
-        let half = cosines.dim(1)?;
+        let first: Vec<Range<usize>> = told.iter().map(|told| 0..*told).collect();
+        let then: Vec<Range<usize>> = rows.iter().zip(&told).map(|(row, told)| *told..row.tokens.len()).collect();
         Ok(Self {
-            tokens: Tensor::from_vec(tokens, rows.len() * length, &device)?,
-            mask: Tensor::from_vec(mask, (rows.len(), 1, length, length), &device)?,
-            cosines: cosines.reshape((rows.len(), length, half))?,
-            sines: sines.reshape((rows.len(), length, half))?,
-            asked: Tensor::from_vec(asked, (rows.len() * length, 1), &device)?,
-            places: Tensor::new(places, &device)?,
-            targets: Tensor::new(targets.as_slice(), &device)?,
+            told: Part::new(rows, &first, told_length, None, rope, padding)?,
+            asked: Part::new(rows, &then, asked_length, Some((&first, told_length)), rope, padding)?,
+            places: Tensor::new(places, &Device::Cpu)?,
+            targets: Tensor::new(targets.as_slice(), &Device::Cpu)?,
             target_list: targets,
             answers,
             rows: rows.len(),
-            length,
         })
     }
 
     /// Returns how many tokens are read, padding too.
     pub fn tokens(&self) -> usize {
-        self.rows * self.length
+        self.rows * (self.told.length + self.asked.length)
     }
 
     /// Returns the mean surprise at the answers.
@@ -94,5 +92,53 @@ impl Batch {
             .iter()
             .map(|length| pairs.by_ref().take(*length).filter(|(a, b)| a != b).count() == 0)
             .collect())
+    }
+}
+
+impl Part {
+    fn new(
+        rows: &[Row],
+        ranges: &[Range<usize>],
+        length: usize,
+        before: Option<(&[Range<usize>], usize)>,
+        rope: &Rope,
+        padding: u32,
+    ) -> Result<Self> {
+        let device = Device::Cpu;
+        let (mut tokens, mut positions, mut mask) = (Vec::new(), Vec::new(), Vec::new());
+        let (before, before_length) = before.unwrap_or((&[], 0));
+        for (number, (row, range)) in rows.iter().zip(ranges).enumerate() {
+            let own = |list: &[u32]| list.get(range.clone()).unwrap_or_default().to_vec();
+            let missing = length - range.len();
+            tokens.extend(own(&row.tokens).into_iter().chain(std::iter::repeat_n(padding, missing)));
+            let own = own(&row.positions);
+            positions.extend(own.into_iter().map(i64::from).chain(std::iter::repeat_n(0, missing)));
+            // Where each place of the row stands that may be seen; nothing for padding.
+            let laid = |range: Range<usize>, length: usize| {
+                let missing = length - range.len();
+                range.map(Some).chain(std::iter::repeat_n(None, missing))
+            };
+            let told = before.get(number).cloned().unwrap_or(0..0);
+            let seen: Vec<Option<usize>> = laid(told, before_length).chain(laid(range.clone(), length)).collect();
+            for (number, place) in laid(range.clone(), length).enumerate() {
+                mask.extend(seen.iter().enumerate().map(|(column, other)| {
+                    let sees = match (place, other) {
+                        (Some(place), Some(other)) => row.sees(place, *other),
+                        // Padding sees itself, so that it sees something.
+                        _ => place.is_none() && column == before_length + number,
+                    };
+                    if sees { 0.0 } else { f32::NEG_INFINITY }
+                }));
+            }
+        }
+        let (cosines, sines) = rope.rows(positions.into_iter(), &device)?;
+        let half = cosines.dim(1)?;
+        Ok(Self {
+            tokens: Tensor::from_vec(tokens, rows.len() * length, &device)?,
+            mask: Tensor::from_vec(mask, (rows.len(), 1, length, before_length + length), &device)?,
+            cosines: cosines.reshape((rows.len(), length, half))?,
+            sines: sines.reshape((rows.len(), length, half))?,
+            length,
+        })
     }
 }

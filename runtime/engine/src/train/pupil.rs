@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::rope::Rope;
 use crate::weights::Weights;
 
-use super::batch::Batch;
+use super::batch::{Batch, Part};
 use super::operations::{masked_softmax, rms_norm, turn};
 
 /// A decoder in a school.
@@ -179,67 +179,117 @@ impl Pupil {
     /// # Errors
     /// `Unavailable` when memory runs out.
     pub fn read(&self, batch: &Batch) -> Result<Tensor> {
-        let epsilon = self.config.norm_epsilon as f32;
-        let embedding = self.weight("model.embed_tokens")?;
-        let mut x = embedding.index_select(&batch.tokens, 0)?;
+        let mut told = Vec::new();
+        if batch.told.length > 0 {
+            let mut x = self.embed(&batch.told)?;
+            for layer in 0..self.config.layers {
+                let (next, keys, values) = self.block(layer, &x, batch.rows, &batch.told, None, Acts::No)?;
+                // An adapter acts from the question on: what was told stays as the base reads it, and is not gone back through.
+                let kept = |tensor: Tensor| if self.changes.is_empty() { tensor } else { tensor.detach() };
+                x = kept(next);
+                told.push((kept(keys), kept(values)));
+            }
+        }
+        let mut x = self.embed(&batch.asked)?;
         for layer in 0..self.config.layers {
-            let named = |part: &str| self.weight(&format!("model.layers.{layer}.{part}"));
-            let y = rms_norm(&x, named("input_layernorm")?, epsilon)?;
-            x = (x + self.attend(layer, &y, batch)?)?;
-            let y = rms_norm(&x, named("post_attention_layernorm")?, epsilon)?;
-            let gate = self.apply(layer, Target::Gate, &y, batch)?.silu()?;
-            let inner = (gate * self.apply(layer, Target::Up, &y, batch)?)?;
-            x = (x + self.apply(layer, Target::Down, &inner, batch)?)?;
+            (x, _, _) = self.block(layer, &x, batch.rows, &batch.asked, told.get(layer), Acts::Yes)?;
         }
         let x = x.index_select(&batch.places, 0)?;
-        let x = rms_norm(&x, self.weight("model.norm")?, epsilon)?;
-        let head = self.weights.get("lm_head.weight").unwrap_or(embedding);
+        let x = rms_norm(&x, self.weight("model.norm")?, self.config.norm_epsilon as f32)?;
+        let head = match self.weights.get("lm_head.weight") {
+            Some(head) => head,
+            None => self.weight("model.embed_tokens")?,
+        };
         Ok(x.matmul(&head.t()?)?)
     }
 
-    fn attend(&self, layer: usize, y: &Tensor, batch: &Batch) -> Result<Tensor> {
+    fn embed(&self, part: &Part) -> Result<Tensor> {
+        Ok(self.weight("model.embed_tokens")?.index_select(&part.tokens, 0)?)
+    }
+
+    /// Returns the stream behind a block, and the block's keys and values: (rows, heads, places, size).
+    fn block(
+        &self,
+        layer: usize,
+        x: &Tensor,
+        rows: usize,
+        part: &Part,
+        told: Option<&(Tensor, Tensor)>,
+        acts: Acts,
+    ) -> Result<(Tensor, Tensor, Tensor)> {
         let config = &self.config;
-        let (rows, length) = (batch.rows, batch.length);
+        let epsilon = config.norm_epsilon as f32;
+        let named = |part: &str| self.weight(&format!("model.layers.{layer}.{part}"));
+        let apply = |target: Target, x: &Tensor| self.apply(layer, target, x, acts);
+        let y = rms_norm(x, named("input_layernorm")?, epsilon)?;
         let heads = |target: Target, heads: usize, norm: &str| -> Result<Tensor> {
-            let made = self.apply(layer, target, y, batch)?.reshape((rows, length, heads, config.head_size))?;
-            let norm = self.weights.get(&format!("model.layers.{layer}.self_attn.{norm}.weight"));
-            match norm {
-                Some(norm) => Ok(rms_norm(&made, norm, config.norm_epsilon as f32)?),
+            let made = apply(target, &y)?.reshape((rows, part.length, heads, config.head_size))?;
+            match self.weights.get(&format!("model.layers.{layer}.self_attn.{norm}.weight")) {
+                Some(norm) => rms_norm(&made, norm, epsilon).map_err(Into::into),
                 None => Ok(made),
             }
         };
-        let turned = |x: Tensor| turn(&x, &batch.cosines, &batch.sines);
-        let q = turned(heads(Target::Query, config.heads, "q_norm")?)?;
-        let k = turned(heads(Target::Key, config.kv_heads, "k_norm")?)?;
-        let v = heads(Target::Value, config.kv_heads, "")?;
-        let grouped = (rows, config.kv_heads, config.group() * length, config.head_size);
-        let q = q.transpose(1, 2)?.contiguous()?.reshape(grouped)?;
-        let k = k.transpose(1, 2)?.contiguous()?;
-        let v = v.transpose(1, 2)?.contiguous()?;
-        let scores = q.matmul(&k.transpose(2, 3)?)?.reshape((rows, config.heads, length, length))?;
-        let weights = masked_softmax(&scores, &batch.mask, 1.0 / (config.head_size as f32).sqrt())?;
-        let weights = weights.reshape((rows, config.kv_heads, config.group() * length, length))?;
-        let seen = weights.matmul(&v)?.reshape((rows, config.heads, length, config.head_size))?;
-        let seen = seen.transpose(1, 2)?.contiguous()?.reshape((rows * length, config.query_width()))?;
-        self.apply(layer, Target::Output, &seen, batch)
+        let turned = |x: Tensor| turn(&x, &part.cosines, &part.sines);
+        let query = turned(heads(Target::Query, config.heads, "q_norm")?)?;
+        let keys = turned(heads(Target::Key, config.kv_heads, "k_norm")?)?.transpose(1, 2)?.contiguous()?;
+        let values = heads(Target::Value, config.kv_heads, "")?.transpose(1, 2)?.contiguous()?;
+        let seen = self.attend(&query, &keys, &values, told, part)?;
+        let x = (x + apply(Target::Output, &seen)?)?;
+        let y = rms_norm(&x, named("post_attention_layernorm")?, epsilon)?;
+        let gate = apply(Target::Gate, &y)?.silu()?;
+        let inner = (gate * apply(Target::Up, &y)?)?;
+        Ok(((x + apply(Target::Down, &inner)?)?, keys, values))
     }
 
-    fn apply(&self, layer: usize, target: Target, x: &Tensor, batch: &Batch) -> Result<Tensor> {
+    fn attend(
+        &self,
+        query: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+        told: Option<&(Tensor, Tensor)>,
+        part: &Part,
+    ) -> Result<Tensor> {
+        let config = &self.config;
+        let (rows, length) = (query.dim(0)?, part.length);
+        let all = |told: Option<&Tensor>, own: &Tensor| match told {
+            Some(told) => Tensor::cat(&[told, own], 2),
+            None => Ok(own.clone()),
+        };
+        let keys = all(told.map(|(keys, _)| keys), keys)?;
+        let values = all(told.map(|(_, values)| values), values)?;
+        let places = keys.dim(2)?;
+        let grouped = (rows, config.kv_heads, config.group() * length, config.head_size);
+        let query = query.transpose(1, 2)?.contiguous()?.reshape(grouped)?;
+        let scores = query.matmul(&keys.transpose(2, 3)?)?.reshape((rows, config.heads, length, places))?;
+        let weights = masked_softmax(&scores, &part.mask, 1.0 / (config.head_size as f32).sqrt())?;
+        let weights = weights.reshape((rows, config.kv_heads, config.group() * length, places))?;
+        let seen = weights.matmul(&values)?.reshape((rows, config.heads, length, config.head_size))?;
+        Ok(seen.transpose(1, 2)?.contiguous()?.reshape((rows * length, config.query_width()))?)
+    }
+
+    fn apply(&self, layer: usize, target: Target, x: &Tensor, acts: Acts) -> Result<Tensor> {
         let path = format!("model.layers.{layer}.{}", target.path());
         let mut y = x.matmul(&self.weight(&path)?.t()?)?;
         if let Some(bias) = self.weights.get(&format!("{path}.bias")) {
             y = y.broadcast_add(bias)?;
         }
-        let Some((a, b)) = self.changes.get(&(layer, target)) else { return Ok(y) };
-        let change = (x.matmul(&a.t()?)?.matmul(&b.t()?)? * self.scale)?;
-        // The adapter acts from the question on: what was read before stays as the base reads it.
-        Ok((y + change.broadcast_mul(&batch.asked)?)?)
+        match self.changes.get(&(layer, target)).filter(|_| acts == Acts::Yes) {
+            Some((a, b)) => Ok((y + (x.matmul(&a.t()?)?.matmul(&b.t()?)? * self.scale)?)?),
+            None => Ok(y),
+        }
     }
 
     fn weight(&self, name: &str) -> Result<&Tensor> {
         let weight = self.weights.get(&format!("{name}.weight"));
         weight.ok_or_else(|| Error::not_found(format!("the model has no weight `{name}`")))
     }
+}
+
+/// Whether an adapter acts on a part of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Acts {
+    Yes,
+    No,
 }
 
 /// The shape of an adapter that is to be taught.
