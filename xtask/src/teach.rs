@@ -7,10 +7,10 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use candle_core::DType;
 use indicatif::{ProgressBar, ProgressStyle};
 use memos_engine::dice::Dice;
 use memos_engine::lesson::{Control, Row, RowShape, Rows, WordPool};
+use memos_engine::numbers::Precision;
 use memos_engine::train::{Batch, CoursePlan, CurvePoint, Pupil, curve_svg, teach};
 
 const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/engine/assets");
@@ -26,10 +26,10 @@ pub fn run(out: Option<PathBuf>, steps: Option<usize>) -> Result<()> {
         (first.steps, second.steps) = (steps, steps);
     }
     let pupil = course("reading", &first, &mut curve)?;
-    save(&pupil, &begun, DType::F32)?;
+    pupil.save(&begun, Precision::F32)?;
     let pupil = course("practice", &second, &mut curve)?;
     std::fs::remove_file(&begun)?;
-    save(&pupil, &folder.join("small.safetensors"), DType::F16)?;
+    pupil.save(&folder.join("small.safetensors"), Precision::F16)?;
     std::fs::write(folder.join("small.svg"), curve_svg("How the small model learnt to read", &curve))?;
     let lines = curve.iter().fold("step,loss,right\n".to_owned(), |mut lines, point| {
         let _ = writeln!(lines, "{},{:.4},{:.4}", point.step, point.loss, point.right);
@@ -76,11 +76,6 @@ fn course(name: &'static str, plan: &CoursePlan, curve: &mut Vec<CurvePoint>) ->
     })?;
     bar.finish();
     Ok(pupil)
-}
-
-fn save(pupil: &Pupil, path: &Path, kind: DType) -> Result<()> {
-    let weights = pupil.weights(kind)?;
-    candle_core::safetensors::save(&weights, path).with_context(|| format!("`{}` cannot be written", path.display()))
 }
 
 /// Asks for 1,024 answers of each kind, and says how many were right.

@@ -10,6 +10,7 @@ use crate::adapter::{LowRank, Target};
 use crate::config::ModelConfig;
 use crate::dice::Dice;
 use crate::error::{Error, Result};
+use crate::numbers::Precision;
 use crate::rope::Rope;
 use crate::weights::Weights;
 
@@ -148,15 +149,20 @@ impl Pupil {
         self.changes.iter().map(|(at, (a, b))| Ok((*at, LowRank { a: copy(a)?, b: copy(b)? }))).collect()
     }
 
-    /// Returns a copy of the weights that are taught, in F16 or F32.
+    /// Writes the weights that are taught as safetensors.
     ///
     /// # Errors
-    /// `Unavailable` when memory runs out.
-    pub fn weights(&self, kind: DType) -> Result<HashMap<String, Tensor>> {
-        let taught = self.variables.iter();
-        taught
-            .map(|(name, variable)| Ok((name.clone(), variable.as_tensor().detach().to_dtype(kind)?.copy()?)))
-            .collect()
+    /// `Unavailable` when the file cannot be written.
+    pub fn save(&self, path: &Path, precision: Precision) -> Result<()> {
+        let kind = match precision {
+            Precision::F32 => DType::F32,
+            Precision::F16 => DType::F16,
+            Precision::Bf16 => DType::BF16,
+        };
+        let weights = self.variables.iter().map(|(name, variable)| Ok((name.clone(), variable.to_dtype(kind)?)));
+        let weights: HashMap<String, Tensor> = weights.collect::<Result<_>>()?;
+        candle_core::safetensors::save(&weights, path)
+            .map_err(|e| Error::unavailable(format!("`{}` cannot be written: {e}", path.display())).with_source(e))
     }
 
     /// Goes on with weights that were saved.

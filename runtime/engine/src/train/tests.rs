@@ -1,10 +1,11 @@
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 
 use crate::adapter::{Adapter, AdapterMix, Target};
 use crate::config::ModelConfig;
 use crate::decoder::Decoder;
 use crate::dice::Dice;
 use crate::lesson::{Control, Row, RowShape, Rows, Teaching, WordPool};
+use crate::numbers::Precision;
 use crate::small_model::{small_config, small_weights};
 use crate::weights::{Weight, Weights};
 
@@ -160,8 +161,7 @@ fn a_short_course_teaches_a_little_and_is_the_same_every_time() {
     assert_eq!(losses, course().1);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
-    let weights = pupil.weights(DType::F32).unwrap();
-    candle_core::safetensors::save(&weights, &path).unwrap();
+    pupil.save(&path, Precision::F32).unwrap();
     let again = Pupil::new(pupil.config().clone(), 99).unwrap();
     again.restore(&path).unwrap();
     let batch = Batch::new(&some_rows(1), pupil.rope(), 0).unwrap();
