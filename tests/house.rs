@@ -32,7 +32,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("ed25519-dalek", &["memos-memory"]),
     ("etcetera", &["memos"]),
     ("gemm", &["memos-engine"]),
-    ("getrandom", &["memos-engine", "memos-memory"]),
+    ("getrandom", &["memos-memory"]),
     ("half", &["memos-engine"]),
     ("indicatif", &["memos", "xtask"]),
     ("jiff", &["memos-memory"]),

@@ -30,6 +30,8 @@ Usage:
       Teaches the small model from nothing and examines it. It replaces
       runtime/engine/assets, or fills DIR; with N steps a course it is
       done sooner, and has learnt less.
+  cargo run --release --package xtask -- examine
+      Examines the small model's weights that ship.
 ";
 
 /// Finds files of the workspace from wherever the command is run.
@@ -53,13 +55,14 @@ fn run() -> Result<()> {
     match command.name.as_str() {
         "distill" => distill::run(&command.encoder()?, command.out),
         "teach" => teach::run(command.out, command.steps),
+        "examine" => teach::examine_shipped(),
         #[cfg(not(feature = "oracle"))]
         "tokenizer-fixture" => {
             bail!("this needs the encoder's own tokenizer, run it with `--features oracle` as the usage shows")
         }
         #[cfg(feature = "oracle")]
         "tokenizer-fixture" => tokenizer_fixture::run(&command.encoder()?, command.out),
-        other => bail!("there is no command `{other}`, use distill, teach or tokenizer-fixture"),
+        other => bail!("there is no command `{other}`, use distill, teach, examine or tokenizer-fixture"),
     }
 }
 

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use memos_engine::dice::Dice;
 use memos_engine::lesson::{Control, Row, RowShape, Rows, WordPool};
 use memos_engine::numbers::Precision;
-use memos_engine::train::{Batch, CoursePlan, CurvePoint, Pupil, curve_svg, teach};
+use memos_engine::train::{Batch, CoursePlan, CurvePoint, Pupil, curve_svg, small_model, teach};
 
 const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/engine/assets");
 
@@ -76,6 +76,15 @@ fn course(name: &'static str, plan: &CoursePlan, curve: &mut Vec<CurvePoint>) ->
     })?;
     bar.finish();
     Ok(pupil)
+}
+
+/// Examines the weights that ship.
+pub fn examine_shipped() -> Result<()> {
+    let weights = Path::new(ASSETS).join("small.safetensors");
+    let pupil = Pupil::new(small_model(Rows::small()?.vocabulary()), 0)?;
+    pupil.restore(&weights)?;
+    print!("{}", examine(&pupil)?);
+    Ok(())
 }
 
 /// Asks for 1,024 answers of each kind, and says how many were right.
