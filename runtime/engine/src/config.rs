@@ -73,6 +73,11 @@ pub enum RopeScaling {
         /// The positions it was first made for.
         original: f64,
     },
+    /// Each by a factor of its own, as GGUF files say it.
+    Each {
+        /// By how much, for each frequency of half a head.
+        factors: Vec<f64>,
+    },
 }
 
 /// Bounds of what a configuration may ask for; far over any published model that this decoder takes.
@@ -217,11 +222,14 @@ impl ModelConfig {
             )));
         }
         let is_sound = |value: f64| value.is_finite() && value > 0.0;
-        let scaling = match self.rope.scaling {
+        let scaling = match &self.rope.scaling {
             RopeScaling::None => true,
-            RopeScaling::Linear { factor } => is_sound(factor),
+            RopeScaling::Linear { factor } => is_sound(*factor),
             RopeScaling::Llama3 { factor, low, high, original } => {
-                [factor, low, high, original].into_iter().all(is_sound) && high > low
+                [*factor, *low, *high, *original].into_iter().all(is_sound) && high > low
+            }
+            RopeScaling::Each { factors } => {
+                factors.len() == self.head_size / 2 && factors.iter().copied().all(is_sound)
             }
         };
         if !is_sound(self.norm_epsilon) || !is_sound(self.rope.theta) || !scaling {

@@ -54,12 +54,13 @@ pub fn of_tokens(tokens: &[u32]) -> String {
 
 /// Returns how positions turn heads, in words that are equal where the turning is.
 pub(crate) fn rope_in_words(rope: &RopeConfig) -> String {
-    let scaling = match rope.scaling {
+    let scaling = match &rope.scaling {
         RopeScaling::None => "none".to_owned(),
         RopeScaling::Linear { factor } => format!("linear {factor:?}"),
         RopeScaling::Llama3 { factor, low, high, original } => {
             format!("llama3 {factor:?} {low:?} {high:?} {original:?}")
         }
+        RopeScaling::Each { factors } => format!("each {factors:?}"),
     };
     format!("theta {:?}, scaling {scaling}", rope.theta)
 }

@@ -16,11 +16,13 @@ pub mod fingerprint;
 pub mod generate;
 #[cfg(feature = "hub")]
 pub mod hub;
+pub mod gguf;
 pub mod joining;
 pub mod lesson;
 mod linear;
 pub mod mapped;
 pub mod model;
+pub mod model_files;
 pub mod numbers;
 pub mod rope;
 pub mod sampling;

@@ -19,7 +19,7 @@ impl Rope {
     pub fn new(config: &ModelConfig) -> Self {
         let half = config.head_size / 2;
         let frequency = |i: usize| config.rope.theta.powf(-(i as f64) / half as f64);
-        let frequencies = (0..half).map(frequency).map(|f| scaled(f, &config.rope.scaling)).collect();
+        let frequencies = (0..half).map(|i| scaled(i, frequency(i), &config.rope.scaling)).collect();
         Self { frequencies }
     }
 
@@ -52,9 +52,10 @@ pub fn turn(heads: &Tensor, (cosines, sines): &(Tensor, Tensor)) -> Result<Tenso
 }
 
 /// Stretches a frequency, as Llama 3.1's paper and configuration say.
-fn scaled(frequency: f64, scaling: &RopeScaling) -> f64 {
+fn scaled(number: usize, frequency: f64, scaling: &RopeScaling) -> f64 {
     match *scaling {
         RopeScaling::None => frequency,
+        RopeScaling::Each { ref factors } => frequency / factors.get(number).copied().unwrap_or(1.0),
         RopeScaling::Linear { factor } => frequency / factor,
         RopeScaling::Llama3 { factor, low, high, original } => {
             let wavelength = 2.0 * std::f64::consts::PI / frequency;

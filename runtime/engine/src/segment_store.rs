@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use crate::config::ModelConfig;
     use crate::segment::{Context, Precision, SegmentAbout};
-    use crate::small_model::{small_config, small_decoder, tokens};
+    use crate::small_model::{folder, small_config, small_decoder, tokens};
 
     fn segment(config: &ModelConfig, seed: u64) -> Segment {
         let decoder = small_decoder(config, 1);
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_file_is_loaded_once_and_shared_by_all() {
-        let (folder, config) = (tempfile::tempdir().unwrap(), small_config());
+        let (folder, config) = (folder(), small_config());
         let path = folder.path().join("segment");
         let written = segment(&config, 1);
         written.write(&path, Precision::F16).unwrap();

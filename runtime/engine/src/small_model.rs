@@ -1,4 +1,4 @@
-//! A model for tests: as small as one can be that has all that models have, with weights of chance.
+//! A model for tests: as small as one can be that has all that models have, with weights of chance; and a place for its files.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -85,4 +85,10 @@ pub(crate) fn small_changes(config: &ModelConfig, seed: u64, rank: usize) -> BTr
         }
     }
     changes
+}
+
+/// Makes a folder for a test, in memory where the system has a place for that: thousands of files are written and broken.
+pub(crate) fn folder() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap()
 }

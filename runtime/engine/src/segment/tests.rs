@@ -10,7 +10,7 @@ use crate::config::RopeScaling;
 use crate::decoder::Decoder;
 use crate::dice::Dice;
 use crate::error::ErrorKind;
-use crate::small_model::{small_config, small_decoder, tokens};
+use crate::small_model::{folder, small_config, small_decoder, tokens};
 use crate::tensor_file::{self, RawTensor, TensorFile};
 
 fn about() -> SegmentAbout {
@@ -77,7 +77,7 @@ fn largest_difference(one: &[f32], other: &[f32]) -> f32 {
 
 #[test]
 fn a_segment_from_a_file_gives_the_bits_that_its_text_gives() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let plain = small_config();
     let qwen2 = ModelConfig { has_query_bias: true, is_tied: false, ..small_config() };
     let qwen3 = ModelConfig { has_head_norm: true, head_size: 16, ..small_config() };
@@ -95,7 +95,7 @@ fn a_segment_from_a_file_gives_the_bits_that_its_text_gives() {
 
 #[test]
 fn half_precision_changes_little() {
-    let (folder, config) = (tempfile::tempdir().unwrap(), small_config());
+    let (folder, config) = (folder(), small_config());
     let decoder = small_decoder(&config, 3);
     let (memory, question) = (tokens(4, 300, &config), tokens(5, 9, &config));
     let from_text = logits(&decoder, None, &memory, &question);
@@ -117,7 +117,7 @@ fn half_precision_changes_little() {
 
 #[test]
 fn what_a_segment_was_made_with_is_told_where_it_differs() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let (config, path) = small(&folder);
     let check = |differing: Differing, expected: Expected<'_>| {
         let error = Segment::open(&path, &expected).unwrap_err();
@@ -140,12 +140,12 @@ fn what_a_segment_was_made_with_is_told_where_it_differs() {
 
 #[test]
 fn a_flipped_bit_in_a_fingerprint_is_no_foreign_model() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let (config, path) = small(&folder);
     let bytes = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).find("\"model\":\"model\"").unwrap();
     let mut changed = std::fs::read(&path).unwrap();
     changed[bytes + 10] ^= 1;
-    std::fs::write(&path, changed).unwrap();
+    std::fs::write(&path, &changed).unwrap();
     assert_eq!(Segment::open(&path, &expected(&config)).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
@@ -154,7 +154,7 @@ fn files_that_lie_under_a_right_checksum_are_refused() {
     type All = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
     type Metadata = BTreeMap<String, String>;
     let check = |says: &str, change: &dyn Fn(&mut Metadata, &mut All)| {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let (config, path) = small(&folder);
         forged(&path, |metadata, tensors| change(metadata, tensors));
         let error = Segment::open(&path, &expected(&config)).unwrap_err();
@@ -206,7 +206,7 @@ fn files_that_lie_under_a_right_checksum_are_refused() {
 
 #[test]
 fn a_segment_cut_at_any_byte_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let (config, path) = small(&folder);
     let bytes = std::fs::read(&path).unwrap();
     for length in 0..bytes.len() {
@@ -218,7 +218,7 @@ fn a_segment_cut_at_any_byte_is_refused() {
 
 #[test]
 fn a_thousand_mutations_load_nothing_else() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let (config, path) = small(&folder);
     let whole = Segment::open(&path, &expected(&config)).unwrap();
     let bytes = std::fs::read(&path).unwrap();

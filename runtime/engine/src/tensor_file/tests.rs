@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::dice::Dice;
 use crate::error::ErrorKind;
+use crate::small_model::folder;
 
 const BYTES_MAX: u64 = 1 << 30;
 
@@ -11,7 +12,7 @@ fn file(header: &str, numbers: usize) -> Vec<u8> {
 }
 
 fn opened(bytes: &[u8]) -> Result<TensorFile> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("file.safetensors");
     std::fs::write(&path, bytes).unwrap();
     TensorFile::open(&path, BYTES_MAX)
@@ -33,7 +34,7 @@ fn written(folder: &tempfile::TempDir) -> PathBuf {
 
 #[test]
 fn what_is_written_is_read_here_and_by_the_crate() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = written(&folder);
     let file = TensorFile::open(&path, BYTES_MAX).unwrap();
     file.verify().unwrap();
@@ -49,7 +50,7 @@ fn what_is_written_is_read_here_and_by_the_crate() {
 
 #[test]
 fn the_same_file_is_written_every_time() {
-    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (one, other) = (folder(), folder());
     assert_eq!(std::fs::read(written(&one)).unwrap(), std::fs::read(written(&other)).unwrap());
 }
 
@@ -105,7 +106,7 @@ fn an_oversize_header_is_refused_before_it_is_read() {
 
 #[test]
 fn a_file_cut_at_any_byte_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let bytes = std::fs::read(written(&folder)).unwrap();
     for length in 0..bytes.len() {
         assert_eq!(opened(&bytes[..length]).unwrap_err().kind(), ErrorKind::Corrupt, "cut to {length} bytes");
@@ -114,7 +115,7 @@ fn a_file_cut_at_any_byte_is_refused() {
 
 #[test]
 fn no_changed_bit_goes_unseen() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = written(&folder);
     let (bytes, same) = (std::fs::read(&path).unwrap(), TensorFile::open(&path, BYTES_MAX).unwrap());
     let (mut dice, mut seen) = (Dice::new(7), 0);
