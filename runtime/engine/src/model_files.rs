@@ -1,4 +1,4 @@
-//! A model's files: its shape, its weights and its fingerprint, out of a folder as it was published or a single GGUF file.
+//! A model's files: its shape and its weights, out of a folder as it was published or a single GGUF file.
 //!
 //! A folder has `config.json` and safetensors, whole or in parts under an index. A weight that the decoder would pass over is
 //! refused by name, since a model without its biases answers, but wrongly. Nothing is returned before all of it is there.
@@ -34,8 +34,6 @@ pub struct ModelFiles {
     pub config: ModelConfig,
     /// Its weights, under the names that the decoder asks for.
     pub weights: Weights,
-    /// What segments and adapters know it by.
-    pub fingerprint: String,
     /// Its `tokenizer.json`, where there is one.
     pub tokenizer: Option<PathBuf>,
 }
@@ -62,10 +60,17 @@ impl ModelFiles {
             None => from_folder(path, &mut tell)?,
         };
         let weights = Weights::new(weights);
-        let fingerprint = fingerprint::of_model(&config, &weights)?;
         let folder = gguf.as_deref().map_or(Some(path), Path::parent).unwrap_or(path);
         let tokenizer = Some(folder.join("tokenizer.json")).filter(|file| file.is_file());
-        Ok(Self { config, weights, fingerprint, tokenizer })
+        Ok(Self { config, weights, tokenizer })
+    }
+
+    /// Returns what segments and adapters know the model by. It is computed each time: see [`fingerprint::of_model`].
+    ///
+    /// # Errors
+    /// As [`fingerprint::of_model`].
+    pub fn fingerprint(&self) -> Result<String> {
+        fingerprint::of_model(&self.config, &self.weights)
     }
 }
 

@@ -101,6 +101,7 @@ fn peft_reads_ours_and_we_read_its() {
     std::fs::create_dir(&model).unwrap();
     write_model(&model);
     let files = ModelFiles::load(&model, |_| ()).unwrap();
+    let fingerprint = files.fingerprint().unwrap();
     let decoder = Decoder::new(files.config, &files.weights, &Device::Cpu).unwrap();
     let config = decoder.config();
 
@@ -114,7 +115,7 @@ fn peft_reads_ours_and_we_read_its() {
     }
     let about = AdapterAbout {
         base_name: None,
-        model: Some(files.fingerprint.clone()),
+        model: Some(fingerprint.clone()),
         tokenizer: None,
         scope: Scope::Question,
         cubes: Vec::new(),
@@ -130,6 +131,6 @@ fn peft_reads_ours_and_we_read_its() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said: [Vec<f32>; 2] = serde_json::from_slice(&output.stdout).unwrap();
     assert_near(&answer(&decoder, &adapter), &said[0]);
-    let expected = Expected { model: &files.fingerprint, tokenizer: "", config, device: &Device::Cpu };
+    let expected = Expected { model: &fingerprint, tokenizer: "", config, device: &Device::Cpu };
     assert_near(&answer(&decoder, &AdapterFile::open(&theirs, &expected).unwrap()), &said[1]);
 }
