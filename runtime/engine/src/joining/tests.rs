@@ -57,7 +57,7 @@ fn difference(one: &[f32], other: &[f32]) -> f32 {
 fn segments_made_as_one_are_joined_bit_for_bit() {
     let decoder = small_decoder(&small_config(), 1);
     let first = apart(&decoder, 2, 40);
-    let second = behind(&decoder, &[first.clone()], 3, 30);
+    let second = behind(&decoder, std::slice::from_ref(&first), 3, 30);
     let third = behind(&decoder, &[first.clone(), second.clone()], 4, 20);
     let segments = [first, second, third];
     let joined = decoder.joined(&segments, 2).unwrap();
@@ -102,7 +102,7 @@ fn a_segment_that_was_moved_comes_back() {
 fn what_cannot_be_joined_is_refused() {
     let decoder = small_decoder(&small_config(), 1);
     let (first, other) = (apart(&decoder, 2, 40), apart(&decoder, 5, 40));
-    let second = behind(&decoder, &[first.clone()], 3, 30);
+    let second = behind(&decoder, std::slice::from_ref(&first), 3, 30);
     let check = |segments: &[Segment], kind: ErrorKind, says: &str| {
         let error = decoder.joined(segments, 2).unwrap_err();
         assert!(error.kind() == kind && error.message().contains(says), "{error}");
