@@ -15,9 +15,9 @@ pub mod encoder;
 mod error;
 pub mod fingerprint;
 pub mod generate;
+pub mod gguf;
 #[cfg(feature = "hub")]
 pub mod hub;
-pub mod gguf;
 pub mod joining;
 pub mod lesson;
 mod linear;
