@@ -2,17 +2,22 @@
 //!
 //! [`Model::small`] ships inside the program, so that every form of memory works without a download.
 
+mod layout;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
 use crate::adapter::AdapterMix;
+use crate::chat::ChatTemplate;
 use crate::config::ModelConfig;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::fingerprint;
 use crate::generate::{Answer, Context, Request, Talk};
 use crate::lesson::{Layout, Rows};
+use crate::model_files::{LoadingProgress, ModelFiles};
 use crate::segment::{self, Expected, Segment, SegmentAbout};
 use crate::tokenizer::Tokenizer;
 use crate::weights::{Weight, Weights};
@@ -71,6 +76,27 @@ impl Model {
         let tokenizer = crate::lesson::tokenizer()?;
         let config = crate::train::small_model(tokenizer.vocabulary_size());
         Self::new("memos-small", config, weights, tokenizer, Layout::small(), &Device::Cpu)
+    }
+
+    /// Opens a model that was published: a folder with `config.json`, `tokenizer.json` and safetensors, or a GGUF file with its
+    /// tokenizer beside it. Text is laid out by its chat template, and plainly where it has none.
+    ///
+    /// # Errors
+    /// As [`ModelFiles::load`]; `NotFound` without a tokenizer.
+    pub fn open(path: &Path, device: &Device, tell: impl FnMut(LoadingProgress)) -> Result<Self> {
+        let files = ModelFiles::load(path, tell)?;
+        let Some(file) = &files.tokenizer else {
+            return Err(Error::not_found(format!(
+                "there is no `tokenizer.json` beside `{}`, put the model's own there",
+                path.display()
+            )));
+        };
+        let folder = file.parent().unwrap_or(path);
+        let tokenizer = Tokenizer::from_folder(folder)?;
+        let template = ChatTemplate::from_folder(folder)?;
+        let layout = layout::of_model(&files.config, &tokenizer, template.as_ref())?;
+        let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Self::new(name, files.config, files.weights, tokenizer, layout, device)
     }
 
     /// Returns what people call it.

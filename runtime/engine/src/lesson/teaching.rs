@@ -79,7 +79,7 @@ impl<'r> Teaching<'r> {
     /// `Invalid` when a text cannot be cut into tokens.
     pub fn row(&self, dice: &mut Dice) -> Result<Row> {
         let mut asked = Vec::new();
-        if dice.happens(0.4) {
+        if dice.happens(0.2) {
             for _ in 0..10 {
                 self.ask(dice, Probe::Closed, &[], &mut asked);
             }
@@ -89,11 +89,13 @@ impl<'r> Teaching<'r> {
             return self.rows.row(&[], &asked, false);
         }
         let told = self.others(dice);
-        let (told, corrected) = self.corrected(dice, told);
-        for _ in 0..5 {
+        let corrected = dice.between(0, 2);
+        let (told, corrected) = self.correct(dice, told, corrected);
+        for _ in 0..3 {
             self.ask(dice, Probe::BesideOthers, &told, &mut asked);
         }
-        for _ in 0..3 {
+        // To read is what is forgotten first: it is asked for most.
+        for _ in 0..6 {
             self.ask(dice, Probe::Told, &told, &mut asked);
         }
         asked.extend(corrected.iter().map(|fact| question(dice, fact, fact.sentence())));
@@ -142,11 +144,6 @@ impl<'r> Teaching<'r> {
         let mut told = random_facts(dice, WordPool::Taught, count);
         told.retain(|other| !self.facts.iter().any(|fact| is_about_same(fact, other)));
         told
-    }
-
-    fn corrected(&self, dice: &mut Dice, told: Vec<Fact>) -> (Vec<Fact>, Vec<Fact>) {
-        let count = if dice.happens(0.5) { dice.between(1, 2) } else { 0 };
-        self.correct(dice, told, count)
     }
 
     /// Adds facts that say otherwise than what is taught, and returns them too.

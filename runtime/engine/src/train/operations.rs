@@ -80,7 +80,7 @@ fn exp(x: f32) -> f32 {
     let shifted = powers + SHIFT;
     let part = powers - (shifted - SHIFT);
     // 2^part for a part of at most a half, by its series.
-    let series = [1.540_353e-4, 1.333_355_8e-3, 9.618_129e-3, 5.550_411e-2, 0.240_226_5, 0.693_147_2, 1.0];
+    let series = [1.540_353e-4, 1.333_355_8e-3, 9.618_129e-3, 5.550_411e-2, 0.240_226_5, std::f32::consts::LN_2, 1.0];
     let value = series.into_iter().fold(0.0, |sum, term| sum * part + term);
     let exponent = shifted.to_bits().wrapping_sub(SHIFT.to_bits()).wrapping_add(127) << 23;
     let value = value * f32::from_bits(exponent);
