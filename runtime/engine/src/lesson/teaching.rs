@@ -79,7 +79,7 @@ impl<'r> Teaching<'r> {
     /// `Invalid` when a text cannot be cut into tokens.
     pub fn row(&self, dice: &mut Dice) -> Result<Row> {
         let mut asked = Vec::new();
-        if dice.happens(0.2) {
+        if dice.happens(0.3) {
             for _ in 0..10 {
                 self.ask(dice, Probe::Closed, &[], &mut asked);
             }
@@ -91,15 +91,15 @@ impl<'r> Teaching<'r> {
         let told = self.others(dice);
         let corrected = dice.between(0, 2);
         let (told, corrected) = self.correct(dice, told, corrected);
-        for _ in 0..3 {
+        for _ in 0..4 {
             self.ask(dice, Probe::BesideOthers, &told, &mut asked);
         }
         // To read is what is forgotten first: it is asked for most.
-        for _ in 0..6 {
+        for _ in 0..5 {
             self.ask(dice, Probe::Told, &told, &mut asked);
         }
         asked.extend(corrected.iter().map(|fact| question(dice, fact, fact.sentence())));
-        for _ in 0..2 {
+        for _ in 0..3 {
             self.ask(dice, Probe::NotKnown, &told, &mut asked);
         }
         let memories = memories(dice, &told);

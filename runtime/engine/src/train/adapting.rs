@@ -25,7 +25,7 @@ pub struct AdapterPlan {
 
 impl Default for AdapterPlan {
     fn default() -> Self {
-        Self { steps: 400, rows: 8, rate: 4e-3, seed: 1 }
+        Self { steps: 500, rows: 8, rate: 4e-3, seed: 1 }
     }
 }
 

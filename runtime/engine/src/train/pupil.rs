@@ -316,7 +316,7 @@ pub const MAX_RANK: usize = 256;
 
 impl Default for AdapterShape {
     fn default() -> Self {
-        Self { rank: 8, alpha: 16.0, targets: Target::ALL.to_vec(), seed: 1 }
+        Self { rank: 16, alpha: 32.0, targets: Target::ALL.to_vec(), seed: 1 }
     }
 }
 
