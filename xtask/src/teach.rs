@@ -16,7 +16,7 @@ use memos_engine::train::{Batch, CoursePlan, CurvePoint, Pupil, curve_svg, small
 const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/engine/assets");
 
 /// Teaches, with all steps or with so many in each course.
-pub fn run(out: Option<PathBuf>, steps: Option<usize>) -> Result<()> {
+pub(crate) fn run(out: Option<PathBuf>, steps: Option<usize>) -> Result<()> {
     let folder = out.unwrap_or_else(|| PathBuf::from(ASSETS));
     std::fs::create_dir_all(&folder).with_context(|| format!("`{}` cannot be made", folder.display()))?;
     let begun = folder.join("small-begun.safetensors");
@@ -79,7 +79,7 @@ fn course(name: &'static str, plan: &CoursePlan, curve: &mut Vec<CurvePoint>) ->
 }
 
 /// Examines the weights that ship.
-pub fn examine_shipped() -> Result<()> {
+pub(crate) fn examine_shipped() -> Result<()> {
     let weights = Path::new(ASSETS).join("small.safetensors");
     let pupil = Pupil::new(small_model(Rows::small()?.vocabulary()), 0)?;
     pupil.restore(&weights)?;

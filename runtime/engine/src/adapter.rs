@@ -172,7 +172,7 @@ impl AdapterMix {
 
     /// Returns whether two requests have the same mix, so that their rows can be changed together.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let same = |((a, x), (b, y)): (&(Arc<Adapter>, f64), &(Arc<Adapter>, f64))| Arc::ptr_eq(a, b) && x == y;
-        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(same)
+        let mut pairs = self.0.iter().zip(&other.0);
+        self.0.len() == other.0.len() && pairs.all(|((a, x), (b, y))| Arc::ptr_eq(a, b) && x == y)
     }
 }

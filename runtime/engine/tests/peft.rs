@@ -1,6 +1,8 @@
 //! Adapters beside the library that named their format: PEFT reads ours, and we read its. Runs where Python has `torch`,
 //! `transformers` and `peft`, and says so where it has not.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

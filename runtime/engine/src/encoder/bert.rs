@@ -174,7 +174,7 @@ fn error_function(value: f32) -> f32 {
     // Beyond, it is one in 32 bits.
     let x = value.clamp(-4.0, 4.0);
     let square = x * x;
-    let above = [2.770_681_4e-8, -2.101_024e-6, -5.692_506_4e-5, -7.349_906_3e-4, -2.954_599_8e-3, -1.609_603_3e-2];
+    let above = [2.770_681_4e-8, -2.101_024e-6, -5.692_506_4e-5, -7.349_906_3e-4, -2.954_6e-3, -1.609_603_3e-2];
     let below = [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_474e-2];
     let above = above.iter().fold(-2.726_142_3e-10f32, |sum, factor| sum * square + factor);
     let below = below.iter().fold(0.0f32, |sum, factor| sum * square + factor);

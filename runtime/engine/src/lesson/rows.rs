@@ -243,10 +243,11 @@ pub(super) fn random_facts(dice: &mut Dice, pool: WordPool, count: usize) -> Vec
         }
         let mut fact = Fact::random(dice, pool, subject, *relation);
         // People are spoken of as values too.
-        if known.value == Value::Name && dice.happens(0.15) {
-            if let Some((other, false)) = dice.pick(&subjects).filter(|(other, _)| other != subject) {
-                fact.value.clone_from(other);
-            }
+        if known.value == Value::Name
+            && dice.happens(0.15)
+            && let Some((other, false)) = dice.pick(&subjects).filter(|(other, _)| other != subject)
+        {
+            fact.value.clone_from(other);
         }
         facts.push(fact);
     }

@@ -55,14 +55,15 @@ impl<'r> Teaching<'r> {
         let mut sorted: Vec<&Fact> = facts.iter().collect();
         sorted.sort_by_key(|fact| (&fact.subject, fact.relation));
         for pair in sorted.windows(2) {
-            if let [one, other] = pair {
-                if one.subject == other.subject && one.relation == other.relation && one.value != other.value {
-                    return Err(Error::invalid(format!(
-                        "`{}` and `{}` say different things, teach one of them",
-                        one.sentence(),
-                        other.sentence()
-                    )));
-                }
+            if let [one, other] = pair
+                && is_about_same(one, other)
+                && one.value != other.value
+            {
+                return Err(Error::invalid(format!(
+                    "`{}` and `{}` say different things, teach one of them",
+                    one.sentence(),
+                    other.sentence()
+                )));
             }
         }
         Ok(Self { rows, facts })
