@@ -7,9 +7,9 @@ use super::{
 #[test]
 fn sentences_are_taken_apart_as_they_were_made() {
     let mut dice = Dice::new(1);
-    for relation in 0..RELATIONS.len() {
+    for (relation, known) in RELATIONS.iter().enumerate() {
         for _ in 0..20 {
-            let subject = if RELATIONS[relation].is_of_thing { "The kayak" } else { "Mira Olsen" };
+            let subject = if known.is_of_thing { "The kayak" } else { "Mira Olsen" };
             let fact = Fact::random(&mut dice, WordPool::Taught, subject, relation);
             assert_eq!(Fact::read(&fact.sentence()), Some(fact.clone()), "{}", fact.sentence());
             assert!(fact.questions().iter().all(|question| question.ends_with('?') && !question.contains("{}")));
