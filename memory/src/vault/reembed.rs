@@ -40,6 +40,7 @@ pub(super) fn reembed(opening: &Opening<'_>, mut progress: impl FnMut(u64, u64))
         }
         Ok::<_, Error>(())
     };
+    progress(0, head.events);
     for sequence in 0..head.events {
         if waiting.len() >= TEXTS_AT_ONCE {
             embed(&mut waiting)?;
