@@ -27,7 +27,7 @@ pub mod actor;
 #[cfg(feature = "engine")]
 pub mod encoder;
 #[cfg(feature = "engine")]
-mod engine;
+pub mod engine;
 pub mod gateway;
 mod governance;
 mod kernel;

@@ -22,6 +22,8 @@ use memos_memory::error::Result;
 use memos_memory::evolve::{Budget, EvolveRules, Job, Report};
 use memos_memory::governance::Principal;
 
+#[cfg(feature = "engine")]
+pub(crate) use news::Ear;
 pub(crate) use news::News;
 use pool::{Pool, PoolCommand};
 
@@ -170,7 +172,7 @@ impl Lifecycle {
         let (evolution, facts) = (Arc::new(evolution), worked.clone());
         let aside = Arc::default();
         let begin = move |_| {
-            let pool = Pool::new(weak.clone(), news.clone(), evolution.clone(), facts.clone(), Arc::clone(&aside));
+            let pool = Pool::new(weak.clone(), &news, evolution.clone(), facts.clone(), Arc::clone(&aside));
             async move { Ok(pool) }
         };
         let pool = kernel.spawn_with_note(LIFECYCLE, begin, pool::first_note).await?;

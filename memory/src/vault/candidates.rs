@@ -6,7 +6,7 @@
 use super::projection::CubeHead;
 use super::space::Space;
 use super::sweep::standing_of;
-use crate::cube::{Cube, CubeId, State};
+use crate::cube::{Cube, CubeId, Kind, State};
 use crate::error::{ErrorKind, Result};
 use crate::governance::{Operation, Principal};
 use crate::graph::Slot;
@@ -68,6 +68,26 @@ impl Space {
             view.head(slot).filter(|head| may && head.state != State::Erased).map(|head| head.version)
         };
         cubes.iter().map(version).collect()
+    }
+
+    /// Returns for each cube its present version and state, if the caller may read it as it is and it is not erased.
+    pub fn present_states(&self, caller: &Principal, cubes: &[CubeId]) -> Vec<Option<(u32, State)>> {
+        let view = self.view();
+        let state = |cube: &CubeId| {
+            let slot = view.slot(cube)?;
+            let may = self.decide(&view, caller, Operation::Read, slot).allowed();
+            let head = view.head(slot).filter(|head| may && head.state != State::Erased)?;
+            Some((head.version, head.state))
+        };
+        cubes.iter().map(state).collect()
+    }
+
+    /// Returns the segments and adapters that are recalled and that the caller may read as they are, in the order they were stored.
+    pub fn present_forms(&self, caller: &Principal) -> Vec<CubeId> {
+        let view = self.view();
+        let forms = (0..).zip(&view.heads).filter(|(_, head)| head.kind != Kind::Plaintext && head.state.is_recalled());
+        let readable = |slot: Slot| self.decide(&view, caller, Operation::Read, slot).allowed();
+        forms.filter(|(slot, _)| readable(*slot)).map(|(_, head)| head.id).collect()
     }
 
     /// Returns the cubes at most `hops` links away from one, nearest first and at most `most`, and how far they are. What the

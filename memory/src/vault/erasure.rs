@@ -4,6 +4,9 @@
 //! a backup still has of them says nothing; then the snapshot. The projection forgets the words, the names and the
 //! links. What stays is the tombstone: the ids, owners, times and states of the events, over which the chain still
 //! verifies. When a program dies on the way, the next opening goes on where it stopped.
+//!
+//! A segment or an adapter that was made from a memory holds what it says. It is the space's own, and goes with its source, before
+//! it, whoever may read it: when a program dies in between, a form is gone that can be made again.
 
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
@@ -15,10 +18,10 @@ use super::commit::{Forgotten, gone};
 use super::projection::Projection;
 use super::space::Space;
 use super::stage::missing;
-use crate::cube::{CubeId, State};
+use crate::cube::{CubeId, Kind, State};
 use crate::error::{Error, Result};
 use crate::governance::{Operation, Principal};
-use crate::graph::Slot;
+use crate::graph::{Direction, LinkKind, Slot};
 use crate::ledger::Change;
 use crate::limits::Limits;
 
@@ -52,9 +55,10 @@ impl Space {
     /// erase; nothing was erased then. `Unavailable` when the disk fails; if the event was written already, the next
     /// opening finishes it.
     pub fn erase(&self, caller: &Principal, erasure: Erasure, reason: impl Into<String>) -> Result<Erased> {
-        let (cubes, subject, derived) = {
+        let reason = reason.into();
+        let (cubes, forms, subject, derived) = {
             let view = self.view();
-            let (slots, subject) = match erasure {
+            let (mut slots, subject) = match erasure {
                 Erasure::Cubes(cubes) => (slots_of(&view, &cubes)?, None),
                 Erasure::Subject(name) => {
                     let slots = view.subjects.find(&name).map(|number| {
@@ -64,6 +68,7 @@ impl Space {
                     let nothing =
                         || Error::not_found(format!("there is no memory of `{name}` in space `{}`", self.name()));
                     let slots = slots.filter(|slots| !slots.is_empty()).ok_or_else(nothing)?;
+                    let slots: Vec<Slot> = slots.into_iter().filter(|slot| !is_form(&view, *slot)).collect();
                     let may = |operation| {
                         let view = &view;
                         move |slot: &Slot| self.decide(view, caller, operation, *slot).allowed()
@@ -84,16 +89,27 @@ impl Space {
                 return Err(Error::not_found("there is nothing to erase; name at least one cube"));
             }
             Limits::check("the erasure", slots.len(), self.limits().erased_cubes, "cubes")?;
+            let forms = self.forms_of(&view, caller, &slots);
+            slots.retain(|slot| !forms.contains(slot));
             let derived = self.derived_from(&view, caller, &slots);
             let ids = slots.iter().filter_map(|slot| view.head(*slot)).map(|head| head.id).collect::<Vec<_>>();
-            (ids, subject, derived)
+            let forms = forms.iter().filter_map(|slot| view.head(*slot)).map(|head| head.id).collect::<Vec<_>>();
+            let derived: Vec<CubeId> = derived.into_iter().filter(|id| !forms.contains(id)).collect();
+            (ids, forms, subject, derived)
         };
         let mut batch = Batch::default();
-        batch.push(Write::Erase { cubes, subject, reason: reason.into() });
+        if !forms.is_empty() {
+            let mut batch = Batch::default();
+            batch.push(Write::Erase { cubes: forms.clone(), subject: None, reason: reason.clone() });
+            self.commit_as_space(batch)?;
+        }
+        batch.push(Write::Erase { cubes, subject, reason });
         let event = self.commit(caller, batch)?.first_event;
         // What was stored of the subject while the erasure waited went with it.
         match self.ledger()?.event(event)?.change {
-            Change::Erased { cubes, .. } => Ok(Erased { event, cubes, derived }),
+            Change::Erased { cubes, .. } => {
+                Ok(Erased { event, cubes: cubes.into_iter().chain(forms).collect(), derived })
+            }
             _ => Err(Error::corrupt(format!("event {event} is not the erasure that was written"))),
         }
     }
@@ -101,6 +117,29 @@ impl Space {
     /// Returns the number of a subject's keys, unless they are those of a fork's origin alone.
     fn subject_key(&self, name: &str) -> Option<u32> {
         self.shared().ring.number_of(name).filter(|_| self.is_encrypted())
+    }
+
+    /// Returns the forms that were made from memories which the caller may erase, and from their forms.
+    fn forms_of(&self, view: &super::projection::Present, caller: &Principal, slots: &[Slot]) -> Vec<Slot> {
+        let may = |slot: &Slot| {
+            view.head(*slot).is_some_and(|head| !head.legal_hold)
+                && self.decide(view, caller, Operation::Erase, *slot).allowed()
+        };
+        let mut forms = Vec::new();
+        if !slots.iter().all(may) {
+            // The erasure will be refused, and takes nothing.
+            return forms;
+        }
+        let mut open = slots.to_vec();
+        while let Some(at) = open.pop() {
+            for edge in view.graph().edges(at).filter(|edge| edge.is_descendant()) {
+                if is_form(view, edge.slot) && !forms.contains(&edge.slot) {
+                    forms.push(edge.slot);
+                    open.push(edge.slot);
+                }
+            }
+        }
+        forms
     }
 
     fn derived_from(&self, view: &super::projection::Present, caller: &Principal, slots: &[Slot]) -> Vec<CubeId> {
@@ -207,6 +246,15 @@ impl Space {
         self.writer()?.hold(|ledger| ledger.remove_files(files));
         shared.ring.burn(&keys, &subjects, through)
     }
+}
+
+/// Returns whether a cube is a segment or an adapter that was made from a memory of the space, and is not erased.
+fn is_form(view: &Projection, slot: Slot) -> bool {
+    view.head(slot).is_some_and(|head| head.kind != Kind::Plaintext && head.state != State::Erased && !head.legal_hold)
+        && view
+            .graph()
+            .edges(slot)
+            .any(|edge| edge.kind == LinkKind::DerivedFrom && edge.direction == Direction::Forward)
 }
 
 fn slots_of(view: &Projection, cubes: &[CubeId]) -> Result<Vec<Slot>> {

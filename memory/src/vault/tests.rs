@@ -185,3 +185,42 @@ fn of_many_writers_of_one_version_one_wins() {
     assert_eq!(won, 1);
     assert_eq!(space.get(&ada, &id).unwrap().1.version, 2);
 }
+
+#[test]
+fn a_form_goes_with_the_memory_that_it_was_made_from() {
+    use super::Erasure;
+    use crate::cube::{Activation, Digest, Dtype, LayerShape, ModelFingerprint, Payload};
+    let folder = tempfile::tempdir().unwrap();
+    let (space, ada, bo) = (open(folder.path()), principal("ada"), principal("bo"));
+    let keeper = Principal::keeper().unwrap();
+    // The space itself makes the form, and whoever reads the memory need not be able to read it.
+    let form_of = |source| {
+        let (form, mut batch) = (space.new_id(), Batch::default());
+        let model = ModelFingerprint { model: Digest::of(b"model"), tokenizer: Digest::of(b"tokenizer") };
+        let shape = LayerShape { layers: 1, tokens: 1, heads: 2, head_size: 4 };
+        let tokens = Digest::of(&[1, 0, 0, 0]);
+        let segment = Activation { model, tokens, position: 0, dtype: Dtype::F16, shape };
+        let payload = Payload::activation(segment, crate::cube::small_segment([1, 0, 0, 0])).unwrap();
+        let draft = CubeDraft { subject: Some("Bo".into()), ..CubeDraft::new(SemanticType::Fact, payload) };
+        batch.store(form, draft).link(Link { from: form, kind: LinkKind::DerivedFrom, to: source });
+        space.commit(&keeper, batch).unwrap();
+        form
+    };
+    let of_bo = |text: &str| CubeDraft { subject: Some("Bo".into()), layer: Layer::Global, ..fact(text) };
+    let [first, second, kept] = ["one", "two", "three"].map(|text| space.remember(&ada, of_bo(text)).unwrap());
+    let [of_first, of_second, of_kept] = [first, second, kept].map(form_of);
+    let present = |cube| space.present_states(&keeper, &[cube])[0].is_some();
+    assert_eq!(space.erase(&bo, Erasure::Cubes(vec![first]), "").unwrap_err().kind(), ErrorKind::Denied);
+    assert!(present(of_first), "an erasure that is refused takes nothing");
+
+    let erased = space.erase(&ada, Erasure::Cubes(vec![first]), "").unwrap();
+    assert_eq!((erased.cubes, erased.derived), (vec![first, of_first], vec![]));
+    assert!(!present(of_first) && present(of_second));
+    assert_eq!(space.present_states(&ada, &[of_second, second]), [None, Some((1, State::Generated))]);
+
+    let mut batch = Batch::default();
+    batch.set_state(kept, State::Archived, "");
+    space.commit(&ada, batch).unwrap();
+    space.erase(&ada, Erasure::Subject("Bo".into()), "").unwrap();
+    assert!(![second, kept, of_second, of_kept].into_iter().any(present));
+}

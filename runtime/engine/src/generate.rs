@@ -234,7 +234,7 @@ impl<'m> Talk<'m> {
 
 /// Puts memories into a cache: segments as they are, texts by reading them. Each text that follows a segment, or is followed by
 /// one, is a part of its own.
-fn lay_out(decoder: &Decoder, cache: &mut Cache, context: &[Context]) -> Result<()> {
+pub(crate) fn lay_out(decoder: &Decoder, cache: &mut Cache, context: &[Context]) -> Result<()> {
     let base = AdapterMix::default();
     for memory in context {
         match memory {

@@ -4,6 +4,7 @@
 //! what is made of which memory, and when.
 
 pub mod adapter;
+pub mod adapter_body;
 pub mod adapter_file;
 pub mod cache;
 pub mod chat;

@@ -1,4 +1,5 @@
 //! Files read through the memory map: what is used is read, what is not costs nothing, and no byte is copied before its use.
+//! What comes from elsewhere than a file, such as out of a seal, is held as it is and never laid on a disk.
 //!
 //! Nobody keeps a map for long: whoever opens a file takes tensors out of it and lets it go. It never knows what a file means.
 
@@ -15,8 +16,15 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug)]
 pub struct Mapped {
     path: PathBuf,
-    /// Nothing for an empty file, which cannot be mapped.
-    bytes: Option<Mmap>,
+    bytes: Bytes,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    /// An empty file, which cannot be mapped.
+    None,
+    File(Mmap),
+    Held(Vec<u8>),
 }
 
 impl Mapped {
@@ -37,8 +45,16 @@ impl Mapped {
                 about.len()
             )));
         }
-        let bytes = if about.len() == 0 { None } else { Some(map(&file).map_err(|error| unreadable(path, error))?) };
+        let bytes = match about.len() {
+            0 => Bytes::None,
+            _ => Bytes::File(map(&file).map_err(|error| unreadable(path, error))?),
+        };
         Ok(Self { path: path.to_owned(), bytes })
+    }
+
+    /// Takes what a file would hold, under the name by which errors are to call it.
+    pub fn held(name: &str, bytes: Vec<u8>) -> Self {
+        Self { path: name.into(), bytes: Bytes::Held(bytes) }
     }
 
     /// Returns where it lies.
@@ -51,7 +67,11 @@ impl Deref for Mapped {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.bytes.as_deref().unwrap_or_default()
+        match &self.bytes {
+            Bytes::None => &[],
+            Bytes::File(map) => map,
+            Bytes::Held(bytes) => bytes,
+        }
     }
 }
 

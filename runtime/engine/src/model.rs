@@ -15,7 +15,7 @@ use crate::config::ModelConfig;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::fingerprint;
-use crate::generate::{Answer, Context, Request, Talk};
+use crate::generate::{self, Answer, Context, Request, Talk};
 use crate::lesson::{Layout, Rows};
 use crate::model_files::{LoadingProgress, ModelFiles};
 use crate::segment::{self, Expected, Segment, SegmentAbout};
@@ -233,6 +233,17 @@ impl Model {
     /// As [`Decoder::step`].
     pub fn logits(&self, tokens: &[u32]) -> Result<Tensor> {
         self.decoder().read_all(tokens, &mut self.decoder().cache(), &AdapterMix::default())
+    }
+
+    /// Returns the logits of the first token of an answer to a question behind memories.
+    ///
+    /// # Errors
+    /// As [`Talk::join`].
+    pub fn first_logits(&self, context: &[Context], question: &str, adapters: &AdapterMix) -> Result<Vec<f32>> {
+        let mut cache = self.decoder().cache();
+        generate::lay_out(self.decoder(), &mut cache, context)?;
+        let logits = self.decoder().prefill(&self.question_tokens(question)?, &mut cache, adapters)?;
+        Ok(logits.get(0)?.to_vec1()?)
     }
 
     fn begin(&self) -> Vec<Context> {

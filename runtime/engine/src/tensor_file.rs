@@ -62,9 +62,21 @@ impl TensorFile {
     /// # Errors
     /// As [`Mapped::open`]; `Corrupt` where it is cut or its header is not sound.
     pub fn open(path: &Path, bytes_max: u64) -> Result<Self> {
-        let file = Mapped::open(path, bytes_max)?;
-        let (metadata, tensors) = header(&file)
-            .map_err(|why| Error::corrupt(format!("`{}` is no sound safetensors file: {why}", path.display())))?;
+        Self::of(Mapped::open(path, bytes_max)?)
+    }
+
+    /// Reads what a file would hold, under the name by which errors are to call it.
+    ///
+    /// # Errors
+    /// `Corrupt` where it is cut or its header is not sound.
+    pub fn held(name: &str, bytes: Vec<u8>) -> Result<Self> {
+        Self::of(Mapped::held(name, bytes))
+    }
+
+    fn of(file: Mapped) -> Result<Self> {
+        let (metadata, tensors) = header(&file).map_err(|why| {
+            Error::corrupt(format!("`{}` is no sound safetensors file: {why}", file.path().display()))
+        })?;
         Ok(Self { file, metadata, tensors })
     }
 
@@ -146,9 +158,24 @@ impl TensorFile {
 /// `Unavailable` where it cannot be written.
 pub fn write(
     path: &Path,
-    mut metadata: BTreeMap<String, String>,
+    metadata: BTreeMap<String, String>,
     tensors: &BTreeMap<String, RawTensor<'_>>,
 ) -> Result<u64> {
+    let head = head(metadata, tensors);
+    let numbers = || tensors.values().map(|tensor| tensor.bytes);
+    replace(path, [&head[..]].into_iter().chain(numbers()))?;
+    Ok((head.len() + numbers().map(<[u8]>::len).sum::<usize>()) as u64)
+}
+
+/// Returns what [`write`] would put into a file.
+pub fn written(metadata: BTreeMap<String, String>, tensors: &BTreeMap<String, RawTensor<'_>>) -> Vec<u8> {
+    let mut bytes = head(metadata, tensors);
+    tensors.values().for_each(|tensor| bytes.extend_from_slice(tensor.bytes));
+    bytes
+}
+
+/// Makes what stands before the numbers.
+fn head(mut metadata: BTreeMap<String, String>, tensors: &BTreeMap<String, RawTensor<'_>>) -> Vec<u8> {
     let sums = tensors.iter().map(|(name, tensor)| ((name.as_str(), *tensor), sum(tensor.bytes)));
     metadata.insert(CHECKSUM.to_owned(), checksum(&metadata, sums));
     let mut entries = serde_json::Map::new();
@@ -165,11 +192,9 @@ pub fn write(
     let mut header = serde_json::Value::Object(entries).to_string().into_bytes();
     // Numbers begin at a multiple of 8 bytes, so that whoever maps the file can read them as they lie.
     header.resize(header.len().next_multiple_of(8), b' ');
-    let length = (header.len() as u64).to_le_bytes();
-    let numbers = tensors.values().map(|tensor| tensor.bytes);
-    let parts = [&length[..], &header].into_iter().chain(numbers);
-    replace(path, parts)?;
-    Ok((length.len() + header.len() + end) as u64)
+    let mut head = (header.len() as u64).to_le_bytes().to_vec();
+    head.append(&mut header);
+    head
 }
 
 /// Puts a file in place whole: under another name first, flushed, then renamed.

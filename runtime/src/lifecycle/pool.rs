@@ -9,7 +9,7 @@ use memos_memory::evolve::{Job, Report};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::news::News;
+use super::news::{Ear, News};
 use super::plan::{Aside, Begin, Followed, Outcome, Plan};
 use super::step::{record, run, step};
 use super::{Evolution, JobStatus, SetAside, Worked};
@@ -63,7 +63,7 @@ pub(super) fn first_note() -> Option<PoolNote> {
 /// The pool. What was set aside outlives its restarts; all else follows from the ledgers of the spaces.
 pub(super) struct Pool {
     kernel: WeakKernel,
-    news: Arc<News>,
+    news: Arc<Ear>,
     evolution: Arc<Evolution>,
     worked: Arc<Topic<Worked>>,
     aside: Arc<Mutex<Aside>>,
@@ -76,14 +76,13 @@ pub(super) struct Pool {
 impl Pool {
     pub(super) fn new(
         kernel: WeakKernel,
-        news: Arc<News>,
+        news: &News,
         evolution: Arc<Evolution>,
         worked: Arc<Topic<Worked>>,
         aside: Arc<Mutex<Aside>>,
     ) -> Self {
-        if !evolution.jobs.is_empty() {
-            news.listen();
-        }
+        // Who begins nothing by itself hears of nothing.
+        let news = if evolution.jobs.is_empty() { Arc::default() } else { news.listen() };
         let mut plan = Plan::new(evolution.clone());
         if let Some(kernel) = kernel.upgrade() {
             kernel.open_spaces().into_iter().for_each(|space| plan.changed(space, Duration::ZERO));

@@ -39,6 +39,22 @@ impl Segment {
     /// # Errors
     /// `Invalid` where a number is too large for the precision, `Unavailable` where the disk does not do its part.
     pub fn write(&self, path: &Path, precision: Precision) -> Result<u64> {
+        self.lay_out(precision, |metadata, tensors| tensor_file::write(path, metadata, tensors))
+    }
+
+    /// Returns what [`Segment::write`] would put into a file.
+    ///
+    /// # Errors
+    /// `Invalid` where a number is too large for the precision.
+    pub fn to_bytes(&self, precision: Precision) -> Result<Vec<u8>> {
+        self.lay_out(precision, |metadata, tensors| Ok(tensor_file::written(metadata, tensors)))
+    }
+
+    fn lay_out<T>(
+        &self,
+        precision: Precision,
+        put: impl FnOnce(BTreeMap<String, String>, &BTreeMap<String, RawTensor<'_>>) -> Result<T>,
+    ) -> Result<T> {
         let KeysValues { keys, values, position, .. } = &*self.keys_values;
         let (_, heads, size) = match keys.first() {
             Some(keys) => keys.dims3()?,
@@ -83,7 +99,7 @@ impl Segment {
             .map(|(number, bytes)| (name(number), RawTensor { kind: precision.kind(), shape: &shape, bytes }))
             .collect();
         tensors.insert("tokens".to_owned(), RawTensor { kind: Dtype::U32, shape: &tokens_shape, bytes: &tokens });
-        tensor_file::write(path, metadata, &tensors)
+        put(metadata, &tensors)
     }
 }
 
@@ -98,8 +114,20 @@ impl SegmentFile {
     /// # Errors
     /// `Corrupt` where it is no segment, `NotFound` and `Unavailable` as the disk has it.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = TensorFile::open(path, MAX_SEGMENT_BYTES)?;
-        let bad = |what: &str| Error::corrupt(format!("`{}` is no sound segment: {what}", path.display()));
+        Self::of(TensorFile::open(path, MAX_SEGMENT_BYTES)?)
+    }
+
+    /// Reads what a segment's file would hold, under the name by which errors are to call it.
+    ///
+    /// # Errors
+    /// `Corrupt` where it is no segment.
+    pub fn held(name: &str, bytes: Vec<u8>) -> Result<Self> {
+        Self::of(TensorFile::held(name, bytes)?)
+    }
+
+    fn of(file: TensorFile) -> Result<Self> {
+        let shown = file.path().display().to_string();
+        let bad = |what: &str| Error::corrupt(format!("`{shown}` is no sound segment: {what}"));
         let format = file.says("format").map_err(|_| bad("it lacks the entry `format`"))?;
         if format != FORMAT {
             return Err(bad(&format!("its format is `{format}`, this program reads `{FORMAT}`")));

@@ -271,3 +271,21 @@ fn a_segment_takes_only_what_is_its_own() {
     let error = Segment::new(&other, decoder.memorise(&read).unwrap(), &read, about()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Mismatch);
 }
+
+#[test]
+fn a_segment_comes_back_from_bytes_that_were_never_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = small_config();
+    let decoder = small_decoder(&config, 1);
+    let tokens = tokens(3, 10, &config);
+    let segment = Segment::new(&config, decoder.memorise(&tokens).unwrap(), &tokens, about()).unwrap();
+    let path = folder.path().join("segment");
+    for precision in Precision::ALL {
+        segment.write(&path, precision).unwrap();
+        let bytes = segment.to_bytes(precision).unwrap();
+        assert_eq!(bytes, std::fs::read(&path).unwrap());
+        let read = SegmentFile::held("body", bytes.clone()).unwrap().load(&expected(&config)).unwrap();
+        assert_eq!(read.to_bytes(precision).unwrap(), bytes);
+        assert!(SegmentFile::held("body", bytes[..bytes.len() - 1].to_vec()).is_err());
+    }
+}
