@@ -48,6 +48,8 @@ mod withdrawal;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+pub mod speed;
+
 use memos_engine::ErrorKind as EngineErrorKind;
 pub use memos_engine::model::Model;
 use memos_memory::cube::{CubeId, Kind, ModelFingerprint, SpaceName};

@@ -7,10 +7,12 @@ mod actors;
 mod agents;
 mod corpus;
 mod crossover;
+mod decode;
 mod embed;
 mod encryption;
 mod exchange;
 mod fork;
+mod inject;
 mod isolation;
 mod locomo;
 mod measure;
@@ -66,6 +68,10 @@ enum Bench {
     Crossover(crossover::CrossoverArguments),
     /// Making vectors of texts one by one and in batches, with the embedder of `--encoder` or the built-in one
     Embed(embed::EmbedArguments),
+    /// The first token behind a memory injected from its file, against reading its text
+    Inject(inject::InjectArguments),
+    /// The local model's tokens a second: one request, and several with adapters and segments at once
+    Decode(decode::DecodeArguments),
     /// Adding and finding the lines of a file, for figures beside other systems on the same texts
     Texts(texts::TextsArguments),
     /// Durable operations without end, for a test that kills the program
@@ -89,6 +95,8 @@ pub(super) fn run(arguments: BenchArguments, scope: &Scope, screen: &mut Screen)
         Bench::Isolation(arguments) => isolation::run(&arguments, screen),
         Bench::Crossover(arguments) => crossover::run(&arguments, screen),
         Bench::Embed(arguments) => embed::run(&arguments, &scope.embedder()?, screen),
+        Bench::Inject(arguments) => inject::run(&arguments, screen),
+        Bench::Decode(arguments) => decode::run(&arguments, screen),
         Bench::Texts(arguments) => texts::run(&arguments, screen),
         Bench::Torture(arguments) => torture::run(&arguments, screen),
     }
