@@ -17,6 +17,7 @@ mod export;
 mod failure;
 mod files;
 mod fork;
+mod forms;
 mod govern;
 mod graph;
 mod history;
@@ -151,6 +152,14 @@ enum Command {
     CheckProof(proof::CheckProofArguments),
     /// Shows which master key seals which space, makes one, or changes it
     Keys(keys::KeysArguments),
+    /// Answers a question with a local model, from what is remembered
+    Answer(forms::AnswerArguments),
+    /// Keeps memories as what a local model has read of them: its keys and values
+    Segment(forms::FormArguments),
+    /// Teaches memories to a local model, as an adapter
+    Adapter(forms::FormArguments),
+    /// Shows a local model
+    Model(forms::ModelArguments),
     /// Lists the spaces
     Spaces,
     /// Counts what is in a space
@@ -235,6 +244,10 @@ fn dispatch(command: Command, scope: &Scope, screen: &mut Screen) -> Result<Foun
         Command::Prove(arguments) => proof::prove(&arguments, scope, screen)?,
         Command::CheckProof(arguments) => proof::check(&arguments, screen)?,
         Command::Keys(arguments) => keys::run(&arguments, scope, screen)?,
+        Command::Answer(arguments) => forms::answer(&arguments, scope, screen)?,
+        Command::Segment(arguments) => return forms::segment(&arguments, scope, screen),
+        Command::Adapter(arguments) => return forms::adapter(&arguments, scope, screen),
+        Command::Model(arguments) => forms::model(&arguments, screen)?,
         Command::Spaces => places::spaces(scope, screen)?,
         Command::Stats => places::stats(scope, screen)?,
         Command::Reembed => places::reembed(scope, screen)?,

@@ -332,6 +332,19 @@ impl Engine {
     }
 }
 
+/// Opens a model: a folder as it was published, a GGUF file with its tokenizer beside it, or, without a path, the small one inside
+/// the program.
+///
+/// # Errors
+/// `NotFound` where a file is missing; `Invalid` for a model that the decoder cannot be; `Corrupt` for a damaged file.
+pub fn open_model(path: Option<&std::path::Path>) -> Result<Model> {
+    match path {
+        Some(path) => Model::open_on_cpu(path),
+        None => Model::small(),
+    }
+    .map_err(memory_error)
+}
+
 /// Says a failure of the engine in memory's words, with the failure itself below.
 pub fn memory_error(error: memos_engine::Error) -> Error {
     let kind = match error.kind() {

@@ -99,6 +99,14 @@ impl Model {
         Self::new(name, files.config, files.weights, tokenizer, layout, device)
     }
 
+    /// Opens a model as [`Model::open`] does, on the processor, and tells nobody how far it is.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open_on_cpu(path: &Path) -> Result<Self> {
+        Self::open(path, &Device::Cpu, |_| {})
+    }
+
     /// Returns what people call it.
     pub fn name(&self) -> &str {
         &self.parts.name
