@@ -167,7 +167,7 @@ pub fn write(
     Ok((head.len() + numbers().map(<[u8]>::len).sum::<usize>()) as u64)
 }
 
-/// Returns what [`write`] would put into a file.
+/// Returns what [`write()`] would put into a file.
 pub fn written(metadata: BTreeMap<String, String>, tensors: &BTreeMap<String, RawTensor<'_>>) -> Vec<u8> {
     let mut bytes = head(metadata, tensors);
     tensors.values().for_each(|tensor| bytes.extend_from_slice(tensor.bytes));
