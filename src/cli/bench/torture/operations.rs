@@ -209,8 +209,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         step: |job| job.run.vault.borrow().erase_space(job.me(), &job.space_name("short")?).map(drop),
         is_there: |job| match job.beside(&job.space_name("short")?)? {
             None => Ok(true),
-            // What is left of it is all of it.
-            Some(job) => job.whole(&[job.cube(0)?.is_none(), job.cube(1)?.is_none(), false]),
+            // What is left of it is all of it; one that was only just begun has nothing to lose.
+            Some(job) => job.whole(&[job.is_erased(0)?, job.is_erased(1)?, false]),
         },
     },
     Operation {
