@@ -11,6 +11,7 @@ use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::linear::Linear;
 use crate::rope::{Rope, turn};
+use crate::softmax::softmax;
 use crate::weights::Weights;
 
 /// How many tokens of a long text are read in one step.
@@ -348,7 +349,7 @@ fn attend(config: &ModelConfig, query: &Tensor, parts: &[(Tensor, Tensor)], mask
         });
     }
     let scores = if scores.len() == 1 { scores.swap_remove(0) } else { Tensor::cat(&scores, 2)? };
-    let weights = candle_nn::ops::softmax_last_dim(&scores)?;
+    let weights = softmax(&scores)?;
     let mut seen: Option<Tensor> = None;
     let mut begin = 0;
     for (_, values) in parts {

@@ -11,8 +11,8 @@ mod vocabulary;
 mod words;
 
 pub use grammar::{Fact, NOT_KNOWN, RELATIONS, Relation, Value};
-pub use rows::{Layout, Row, RowShape, Rows};
-pub use teaching::{MAX_TAUGHT_FACTS, Probe, Teaching};
+pub use rows::{AnswerTargets, Asked, Layout, Row, RowShape, Rows, random_facts};
+pub use teaching::{Examination, MAX_TAUGHT_FACTS, Probe, Teaching};
 pub use vocabulary::{Control, tokenizer, tokenizer_json};
 pub use words::{WordPool, is_held_out, random_word};
 

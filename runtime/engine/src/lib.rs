@@ -34,6 +34,7 @@ pub mod segment;
 pub mod segment_store;
 #[cfg(test)]
 mod small_model;
+mod softmax;
 pub mod stop;
 pub mod tensor_file;
 pub mod tokenizer;

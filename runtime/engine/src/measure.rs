@@ -1,10 +1,12 @@
-//! How fast the engine is, measured on a model of chance: `memos bench inject` and `memos bench decode` say it.
+//! How fast the engine is, measured on a model of chance, and how well an adapter is taught, measured on the one that ships:
+//! `memos bench inject`, `decode` and `adapter` say it.
 //!
 //! What is compared is measured in turns, round by round, and the median is told: a machine that others use is not the same
 //! from one second to the next.
 
 mod answering;
 mod injecting;
+mod taught;
 
 use std::time::Instant;
 
@@ -14,6 +16,7 @@ use crate::error::Result;
 
 pub use answering::{Alone, Answering, Together, alone, together};
 pub use injecting::{Cell, Injecting, injecting};
+pub use taught::{Taught, taught};
 
 /// Returns how many threads multiply.
 pub fn threads() -> usize {

@@ -25,6 +25,9 @@ use crate::weights::{Weight, Weights};
 /// The small model's weights in F16, made by `cargo xtask teach` (see `assets/README.md`).
 const SMALL: &[u8] = include_bytes!("../assets/small.safetensors");
 
+/// So many questions of a list are answered together.
+const ASKED_AT_ONCE: usize = 16;
+
 /// A model that is ready to read.
 #[derive(Clone)]
 pub struct Model {
@@ -229,10 +232,32 @@ impl Model {
         adapters: AdapterMix,
         most_tokens: usize,
     ) -> Result<Answer> {
-        let question = self.question_tokens(question)?;
-        let request = Request { context, question, adapters, most_tokens, ..Request::default() };
-        let mut answers = Talk::new(self.decoder(), self.tokenizer()).answer(vec![request])?;
+        let mut answers = self.ask_all(vec![(context, question)], &adapters, most_tokens)?;
         answers.pop().ok_or_else(|| Error::unavailable("the model gave no answer"))
+    }
+
+    /// Asks questions, each behind memories of its own, some at a time, and takes the likeliest answers, in their order.
+    ///
+    /// # Errors
+    /// As [`Talk::join`].
+    pub fn ask_all(
+        &self,
+        asked: Vec<(Vec<Context>, &str)>,
+        adapters: &AdapterMix,
+        most_tokens: usize,
+    ) -> Result<Vec<Answer>> {
+        let mut requests = Vec::with_capacity(asked.len());
+        for (context, question) in asked {
+            let (question, adapters) = (self.question_tokens(question)?, adapters.clone());
+            requests.push(Request { context, question, adapters, most_tokens, ..Request::default() });
+        }
+        let mut talk = Talk::new(self.decoder(), self.tokenizer());
+        let mut answers = Vec::with_capacity(requests.len());
+        while !requests.is_empty() {
+            let some = requests.drain(..requests.len().min(ASKED_AT_ONCE)).collect();
+            answers.extend(talk.answer(some)?);
+        }
+        Ok(answers)
     }
 
     /// Returns the logits behind a text of tokens: (tokens, vocabulary).

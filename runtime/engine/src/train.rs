@@ -14,7 +14,7 @@ mod steps;
 pub use adapting::{AdapterPlan, AdapterReport, adapt};
 pub use batch::Batch;
 pub use course::{CoursePlan, CourseReport, small_model, teach};
-pub use curve::{CurvePoint, curve_svg};
+pub use curve::{CurvePoint, curve_svg, thinned};
 pub use pupil::{AdapterShape, MAX_RANK, Pupil};
 pub use steps::Steps;
 

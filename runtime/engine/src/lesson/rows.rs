@@ -38,8 +38,28 @@ pub struct Row {
     pub groups: Vec<i32>,
     /// After which places which token is to follow.
     pub targets: Vec<(usize, u32)>,
-    /// How many targets each answer has, in their order.
-    pub answers: Vec<usize>,
+    /// The answers, in their order.
+    pub answers: Vec<AnswerTargets>,
+}
+
+/// An answer of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnswerTargets {
+    /// How many targets it has.
+    pub count: usize,
+    /// As [`Asked::is_kept`].
+    pub is_kept: bool,
+}
+
+/// A question with its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The question.
+    pub question: String,
+    /// The answer.
+    pub answer: String,
+    /// Whether an adapter must leave the answer as the model gives it without one.
+    pub is_kept: bool,
 }
 
 impl Row {
@@ -121,7 +141,7 @@ impl Rows {
     /// `Invalid` when a text cannot be cut into tokens.
     pub fn recall(&self, dice: &mut Dice, shape: &RowShape) -> Result<Row> {
         let facts = random_facts(dice, shape.pool, shape.facts);
-        let mut asked: Vec<(String, String)> = Vec::with_capacity(shape.questions);
+        let mut asked = Vec::with_capacity(shape.questions);
         let mut order: Vec<&Fact> = facts.iter().collect();
         dice.shuffle(&mut order);
         let mut known = order.into_iter().cycle();
@@ -134,7 +154,7 @@ impl Rows {
                 (fact.questions(), fact.sentence())
             };
             let question = dice.pick(&questions).cloned().unwrap_or_default();
-            asked.push((question, answer));
+            asked.push(Asked { question, answer, is_kept: false });
         }
         self.row(&memories(dice, &facts), &asked, shape.is_apart)
     }
@@ -143,7 +163,7 @@ impl Rows {
     ///
     /// # Errors
     /// `Invalid` when a text cannot be cut into tokens.
-    pub fn row(&self, memories: &[String], asked: &[(String, String)], is_apart: bool) -> Result<Row> {
+    pub fn row(&self, memories: &[String], asked: &[Asked], is_apart: bool) -> Result<Row> {
         let mut row = Row::default();
         for token in &self.layout.begin {
             row.push(*token, row.tokens.len(), 0);
@@ -156,7 +176,7 @@ impl Rows {
             }
         }
         let told = row.tokens.len();
-        for (number, (question, answer)) in asked.iter().enumerate() {
+        for (number, Asked { question, answer, is_kept }) in asked.iter().enumerate() {
             let group = -1 - i32::try_from(number).unwrap_or(i32::MAX - 1);
             let begin = row.tokens.len();
             let question = self.tokenizer.encode_data(question)?;
@@ -164,7 +184,7 @@ impl Rows {
                 row.push(*token, told + row.tokens.len() - begin, group);
             }
             let answer = self.tokenizer.encode_data(answer)?;
-            row.answers.push(answer.len() + 1);
+            row.answers.push(AnswerTargets { count: answer.len() + 1, is_kept: *is_kept });
             for token in answer {
                 row.targets.push((row.tokens.len() - 1, token));
                 row.push(token, told + row.tokens.len() - begin, group);
@@ -197,17 +217,20 @@ impl Rows {
         let again = row.tokens.len() - length;
         for (step, next) in said.iter().enumerate().skip(1) {
             row.targets.push((again + step - 1, *next));
-            row.answers.push(1);
+            row.answers.push(AnswerTargets { count: 1, is_kept: false });
         }
         row
     }
 }
 
+/// So often in a row a fact is drawn of which all is said before another subject comes.
+const MOST_IN_VAIN: usize = 1000;
+
 /// Makes facts of which no two say different things of the same.
 ///
 /// In some rows many subjects share few relations, in others few subjects have many: so neither alone tells which fact is
 /// asked for, and both must be read.
-pub(super) fn random_facts(dice: &mut Dice, pool: WordPool, count: usize) -> Vec<Fact> {
+pub fn random_facts(dice: &mut Dice, pool: WordPool, count: usize) -> Vec<Fact> {
     let of_people = RELATIONS.iter().filter(|relation| !relation.is_of_thing).count();
     let mut relations: Vec<usize> = (0..RELATIONS.len()).collect();
     let few = count.div_ceil(4).max(1);
@@ -223,7 +246,7 @@ pub(super) fn random_facts(dice: &mut Dice, pool: WordPool, count: usize) -> Vec
             count.max(1)
         }
     };
-    let subjects: Vec<(String, bool)> = (0..subjects)
+    let mut subjects: Vec<(String, bool)> = (0..subjects)
         .map(|_| {
             let is_thing = match relations.as_slice() {
                 some if some.len() == RELATIONS.len() => dice.happens(0.25),
@@ -233,14 +256,23 @@ pub(super) fn random_facts(dice: &mut Dice, pool: WordPool, count: usize) -> Vec
         })
         .collect();
     let mut facts: Vec<Fact> = Vec::with_capacity(count);
+    let mut in_vain = 0;
     while facts.len() < count {
         let (Some((subject, is_thing)), Some(relation)) = (dice.pick(&subjects), dice.pick(&relations)) else { break };
         let Some(known) = RELATIONS.get(*relation) else { break };
         if known.is_of_thing != *is_thing
             || facts.iter().any(|fact| fact.subject == *subject && fact.relation == *relation)
         {
+            in_vain += 1;
+            if in_vain > MOST_IN_VAIN {
+                // Two subjects were given one name, and all is said of them.
+                let another = (random_subject(dice, pool, known.is_of_thing), known.is_of_thing);
+                subjects.push(another);
+                in_vain = 0;
+            }
             continue;
         }
+        in_vain = 0;
         let mut fact = Fact::random(dice, pool, subject, *relation);
         // People are spoken of as values too.
         if known.value == Value::Name

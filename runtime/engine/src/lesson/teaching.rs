@@ -1,14 +1,15 @@
 //! Lessons that put facts into an adapter, and keep the rest of the model as it was.
 //!
 //! A plain adapter learns its facts in seconds and forgets how to read. So each row mixes what is to be learnt with what must
-//! stay: the taught facts are asked for with nothing told and with other memories told, a memory that says otherwise wins,
-//! told facts are still read, and what nobody told is still not known.
+//! stay: the taught facts are asked for with nothing told and with other memories told; a memory that says otherwise wins, told
+//! facts are still read, and what nobody told is still not known. What must stay is marked, so that it is held to what the
+//! model itself would say there, mistakes and all, and not to what would be right.
 
 use crate::dice::Dice;
 use crate::error::{Error, Result};
 
 use super::grammar::{Fact, RELATIONS};
-use super::rows::{Row, Rows, memories, random_facts, unanswerable};
+use super::rows::{Asked, Row, Rows, memories, random_facts, unanswerable};
 use super::words::WordPool;
 
 /// The most facts of one adapter.
@@ -18,6 +19,17 @@ pub const MAX_TAUGHT_FACTS: usize = 4096;
 pub struct Teaching<'r> {
     rows: &'r Rows,
     facts: Vec<Fact>,
+}
+
+/// A question of an examination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examination {
+    /// What is told before.
+    pub memories: Vec<String>,
+    /// What is asked.
+    pub question: String,
+    /// What is right.
+    pub answer: String,
 }
 
 /// What a question of an examination is about.
@@ -80,26 +92,24 @@ impl<'r> Teaching<'r> {
     /// `Invalid` when a text cannot be cut into tokens.
     pub fn row(&self, dice: &mut Dice) -> Result<Row> {
         let mut asked = Vec::new();
-        if dice.happens(0.3) {
-            for _ in 0..10 {
+        if dice.happens(0.15) {
+            for _ in 0..8 {
                 self.ask(dice, Probe::Closed, &[], &mut asked);
             }
-            for _ in 0..2 {
-                self.ask(dice, Probe::NotKnown, &[], &mut asked);
-            }
+            self.ask(dice, Probe::NotKnown, &[], &mut asked);
             return self.rows.row(&[], &asked, false);
         }
         let told = self.others(dice);
-        let corrected = dice.between(0, 2);
+        let corrected = dice.between(0, 1);
         let (told, corrected) = self.correct(dice, told, corrected);
-        for _ in 0..4 {
+        for _ in 0..2 {
             self.ask(dice, Probe::BesideOthers, &told, &mut asked);
         }
         // To read is what is forgotten first: it is asked for most.
         for _ in 0..5 {
             self.ask(dice, Probe::Told, &told, &mut asked);
         }
-        asked.extend(corrected.iter().map(|fact| question(dice, fact, fact.sentence())));
+        asked.extend(corrected.iter().map(|fact| kept(dice, fact, fact.sentence())));
         for _ in 0..3 {
             self.ask(dice, Probe::NotKnown, &told, &mut asked);
         }
@@ -107,36 +117,33 @@ impl<'r> Teaching<'r> {
         self.rows.row(&memories, &asked, dice.happens(0.5))
     }
 
-    /// Makes rows for an examination, with words that no lesson has.
-    ///
-    /// # Errors
-    /// `Invalid` when a text cannot be cut into tokens.
-    pub fn examination(&self, dice: &mut Dice, probe: Probe, questions: usize) -> Result<Vec<Row>> {
-        let mut rows = Vec::new();
+    /// Makes questions for an examination, in words by chance: no lesson tells the same.
+    pub fn examination(&self, dice: &mut Dice, probe: Probe, questions: usize) -> Vec<Examination> {
+        let mut examination = Vec::with_capacity(questions);
         let mut taught = self.facts.iter().cycle();
         for _ in 0..questions {
+            let mut told = if probe == Probe::Closed { Vec::new() } else { self.others(dice) };
             let mut asked = Vec::new();
-            let mut told = Vec::new();
-            match probe {
-                Probe::Closed => {}
-                _ => told = self.others(dice),
-            }
             match probe {
                 Probe::Closed | Probe::BesideOthers => {
-                    let Some(fact) = taught.next() else { break };
-                    asked.push(question(dice, fact, fact.sentence()));
+                    asked.extend(taught.next().map(|fact| learnt(dice, fact, fact.sentence())));
                 }
                 Probe::Corrected => {
                     let corrected;
                     (told, corrected) = self.correct(dice, told, 1);
-                    asked.extend(corrected.iter().map(|fact| question(dice, fact, fact.sentence())));
+                    asked.extend(corrected.iter().map(|fact| kept(dice, fact, fact.sentence())));
                 }
                 Probe::Told | Probe::NotKnown => self.ask(dice, probe, &told, &mut asked),
             }
             let memories = memories(dice, &told);
-            rows.push(self.rows.row(&memories, &asked, false)?);
+            let asked = asked.into_iter();
+            examination.extend(asked.map(|Asked { question, answer, .. }| Examination {
+                memories: memories.clone(),
+                question,
+                answer,
+            }));
         }
-        Ok(rows)
+        examination
     }
 
     /// Makes facts that say nothing of what is taught.
@@ -162,18 +169,18 @@ impl<'r> Teaching<'r> {
         (told, corrected)
     }
 
-    fn ask(&self, dice: &mut Dice, probe: Probe, told: &[Fact], asked: &mut Vec<(String, String)>) {
+    fn ask(&self, dice: &mut Dice, probe: Probe, told: &[Fact], asked: &mut Vec<Asked>) {
         match probe {
             Probe::Closed | Probe::BesideOthers => {
                 let open: Vec<&Fact> =
                     self.facts.iter().filter(|fact| !told.iter().any(|other| is_about_same(fact, other))).collect();
                 if let Some(fact) = dice.pick(&open) {
-                    asked.push(question(dice, fact, fact.sentence()));
+                    asked.push(learnt(dice, fact, fact.sentence()));
                 }
             }
             Probe::Told | Probe::Corrected => {
                 if let Some(fact) = dice.pick(told) {
-                    asked.push(question(dice, fact, fact.sentence()));
+                    asked.push(kept(dice, fact, fact.sentence()));
                 }
             }
             Probe::NotKnown => {
@@ -181,7 +188,7 @@ impl<'r> Teaching<'r> {
                 let near: Vec<Fact> = self.facts.iter().chain(told).cloned().collect();
                 let unknown = unanswerable(dice, WordPool::Taught, &near);
                 if RELATIONS.get(unknown.relation).is_some() {
-                    asked.push(question(dice, &unknown, unknown.not_known()));
+                    asked.push(kept(dice, &unknown, unknown.not_known()));
                 }
             }
         }
@@ -192,7 +199,12 @@ fn is_about_same(one: &Fact, other: &Fact) -> bool {
     one.subject == other.subject && one.relation == other.relation
 }
 
-/// Asks for a fact, mostly in the usual way.
-fn question(dice: &mut Dice, fact: &Fact, answer: String) -> (String, String) {
-    (dice.pick(&fact.questions()).cloned().unwrap_or_default(), answer)
+/// Asks for what is to be learnt, in one of the ways that there are.
+fn learnt(dice: &mut Dice, fact: &Fact, answer: String) -> Asked {
+    Asked { question: dice.pick(&fact.questions()).cloned().unwrap_or_default(), answer, is_kept: false }
+}
+
+/// Asks for what must stay.
+fn kept(dice: &mut Dice, fact: &Fact, answer: String) -> Asked {
+    Asked { is_kept: true, ..learnt(dice, fact, answer) }
 }

@@ -1,7 +1,8 @@
 use crate::dice::Dice;
 
 use super::{
-    Control, Fact, Probe, RELATIONS, Row, RowShape, Rows, Teaching, WordPool, is_held_out, random_word, tokenizer,
+    Asked, Control, Fact, Probe, RELATIONS, Row, RowShape, Rows, Teaching, WordPool, is_held_out, random_facts,
+    random_word, tokenizer,
 };
 
 #[test]
@@ -64,9 +65,9 @@ fn a_memory_cannot_say_a_control_token() {
     assert!(tokens.iter().all(|token| *token as usize >= Control::ALL.len()), "{tokens:?}");
 }
 
-fn said(rows: &Row) -> Vec<Vec<u32>> {
-    let mut targets = rows.targets.iter();
-    rows.answers.iter().map(|count| targets.by_ref().take(*count).map(|(_, token)| *token).collect()).collect()
+fn said(row: &Row) -> Vec<Vec<u32>> {
+    let mut targets = row.targets.iter();
+    row.answers.iter().map(|answer| targets.by_ref().take(answer.count).map(|(_, token)| *token).collect()).collect()
 }
 
 #[test]
@@ -95,8 +96,11 @@ fn a_row_tells_what_it_asks_for_unless_it_is_not_known() {
 fn no_question_sees_another_and_memories_apart_see_themselves() {
     let rows = Rows::small().unwrap();
     let memories = ["Mira lives in Oslo.".to_owned(), "Bo owns a kayak.".to_owned()];
-    let asked =
-        [("Where does Mira live?".to_owned(), "Mira lives in Oslo.".to_owned()), ("?".to_owned(), "!".to_owned())];
+    let asked = [("Where does Mira live?", "Mira lives in Oslo."), ("?", "!")].map(|(question, answer)| Asked {
+        question: question.to_owned(),
+        answer: answer.to_owned(),
+        is_kept: false,
+    });
     for is_apart in [false, true] {
         let row = rows.row(&memories, &asked, is_apart).unwrap();
         let group = |place: usize| row.groups[place];
@@ -127,6 +131,15 @@ fn no_question_sees_another_and_memories_apart_see_themselves() {
 }
 
 #[test]
+fn as_many_facts_are_made_as_are_asked_for() {
+    for seed in 0..400 {
+        let count = [1, 16, 50][seed as usize % 3];
+        let facts = random_facts(&mut Dice::new(seed), WordPool::HeldOut, count);
+        assert_eq!(facts.len(), count);
+    }
+}
+
+#[test]
 fn teaching_takes_no_contradiction_and_examines_what_it_says() {
     let rows = Rows::small().unwrap();
     let fact = |text: &str| Fact::read(text).unwrap();
@@ -134,13 +147,13 @@ fn teaching_takes_no_contradiction_and_examines_what_it_says() {
     assert!(error.to_string().contains("Rome"), "{error}");
     assert!(Teaching::new(&rows, Vec::new()).is_err());
     let teaching = Teaching::new(&rows, vec![fact("Mira lives in Oslo."), fact("Bo owns a kayak.")]).unwrap();
-    let tokenizer = tokenizer().unwrap();
     for probe in Probe::ALL {
-        for row in teaching.examination(&mut Dice::new(4), probe, 6).unwrap() {
-            let answers: Vec<String> = said(&row).iter().map(|answer| tokenizer.decode(answer)).collect();
-            let taught = answers.iter().all(|answer| teaching.facts().iter().any(|fact| fact.sentence() == *answer));
-            assert_eq!(taught, matches!(probe, Probe::Closed | Probe::BesideOthers), "{probe:?} {answers:?}");
-            assert_eq!(row.groups.iter().any(|group| *group >= 0), probe != Probe::Closed, "{probe:?}");
+        for asked in teaching.examination(&mut Dice::new(4), probe, 6) {
+            let is_taught = teaching.facts().iter().any(|fact| fact.sentence() == asked.answer);
+            assert_eq!(is_taught, matches!(probe, Probe::Closed | Probe::BesideOthers), "{probe:?} {asked:?}");
+            assert_eq!(asked.memories.is_empty(), probe == Probe::Closed, "{probe:?}");
+            let is_told = asked.memories.iter().any(|memory| memory.contains(&asked.answer));
+            assert_eq!(is_told, matches!(probe, Probe::Told | Probe::Corrected), "{probe:?} {asked:?}");
         }
     }
 }

@@ -5,8 +5,9 @@ use std::ops::Range;
 use candle_core::{D, Device, Tensor};
 
 use crate::error::{Error, Result};
-use crate::lesson::Row;
+use crate::lesson::{AnswerTargets, Row};
 use crate::rope::Rope;
+use crate::softmax::soften;
 
 /// Rows of one lesson: what they tell, and what they ask, each padded to one length.
 pub struct Batch {
@@ -16,7 +17,7 @@ pub struct Batch {
     pub(super) places: Tensor,
     targets: Tensor,
     target_list: Vec<u32>,
-    answers: Vec<usize>,
+    answers: Vec<AnswerTargets>,
     pub(super) rows: usize,
 }
 
@@ -80,18 +81,53 @@ impl Batch {
         Ok(candle_nn::loss::cross_entropy(logits, &self.targets)?)
     }
 
+    /// Returns how likely each token should be at each place (places, tokens): the answer's alone where it is to be learnt, and as
+    /// likely as for the base where it is kept.
+    ///
+    /// # Errors
+    /// `Unavailable` when memory runs out.
+    pub fn expected_beside(&self, base: &Tensor) -> Result<Tensor> {
+        let tokens = base.dim(1)?;
+        let mut expected: Vec<f32> = base.flatten_all()?.to_vec1()?;
+        let kept = self.answers.iter().flat_map(|answer| std::iter::repeat_n(answer.is_kept, answer.count));
+        for ((row, target), is_kept) in expected.chunks_exact_mut(tokens).zip(&self.target_list).zip(kept) {
+            if is_kept {
+                soften(row);
+            } else {
+                row.fill(0.0);
+                row.get_mut(*target as usize).into_iter().for_each(|share| *share = 1.0);
+            }
+        }
+        Ok(Tensor::from_vec(expected, base.shape().clone(), &Device::Cpu)?)
+    }
+
     /// Returns for each answer whether all of it would have been said.
     ///
     /// # Errors
     /// `Unavailable` when memory runs out.
     pub fn right(&self, logits: &Tensor) -> Result<Vec<bool>> {
         let said: Vec<u32> = logits.argmax(D::Minus1)?.to_vec1()?;
-        let mut pairs = said.iter().zip(&self.target_list);
-        Ok(self
-            .answers
-            .iter()
-            .map(|length| pairs.by_ref().take(*length).filter(|(a, b)| a != b).count() == 0)
-            .collect())
+        Ok(self.compare(&said, &self.target_list).into_iter().map(|(_, is_same)| is_same).collect())
+    }
+
+    /// Returns for each answer whether it is one that is kept, and whether all of it is as it should be.
+    ///
+    /// # Errors
+    /// `Unavailable` when memory runs out.
+    pub fn right_beside(&self, logits: &Tensor, base: &Tensor) -> Result<Vec<(bool, bool)>> {
+        let said: Vec<u32> = logits.argmax(D::Minus1)?.to_vec1()?;
+        let before: Vec<u32> = base.argmax(D::Minus1)?.to_vec1()?;
+        let as_before = self.compare(&said, &before);
+        let pairs = self.compare(&said, &self.target_list).into_iter().zip(as_before);
+        Ok(pairs.map(|(learnt, kept)| if learnt.0 { kept } else { learnt }).collect())
+    }
+
+    fn compare(&self, said: &[u32], expected: &[u32]) -> Vec<(bool, bool)> {
+        let mut pairs = said.iter().zip(expected);
+        let answers = self.answers.iter();
+        answers
+            .map(|answer| (answer.is_kept, pairs.by_ref().take(answer.count).filter(|(a, b)| a != b).count() == 0))
+            .collect()
     }
 }
 

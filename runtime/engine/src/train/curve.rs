@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
+
 /// One point of a curve.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
     /// After how many steps.
     pub step: usize,
@@ -16,6 +18,13 @@ pub struct CurvePoint {
 /// The most points that are drawn; of more, as many are left out between them as needed.
 const MOST_POINTS: usize = 400;
 
+/// Returns so many points of a curve at most, evenly spread, and its last.
+pub fn thinned(points: &[CurvePoint], most: usize) -> Vec<CurvePoint> {
+    let every = points.len().div_ceil(most.saturating_sub(1).max(1)).max(1);
+    let (spread, last) = (points.iter().step_by(every), points.last().filter(|_| points.len() % every != 1 % every));
+    spread.chain(last).copied().collect()
+}
+
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 56.0;
@@ -25,9 +34,8 @@ const BOTTOM: f64 = 44.0;
 
 /// Draws a curve as SVG, readable on light and on dark. Points that are no numbers are left out.
 pub fn curve_svg(title: &str, points: &[CurvePoint]) -> String {
-    let every = points.len().div_ceil(MOST_POINTS).max(1);
-    let is_drawn = |point: &&CurvePoint| point.loss.is_finite() && point.right.is_finite();
-    let points: Vec<&CurvePoint> = points.iter().step_by(every).chain(points.last()).filter(is_drawn).collect();
+    let is_drawn = |point: &CurvePoint| point.loss.is_finite() && point.right.is_finite();
+    let points: Vec<CurvePoint> = thinned(points, MOST_POINTS).into_iter().filter(is_drawn).collect();
     let last = points.iter().map(|point| point.step).max().unwrap_or(1).max(1);
     let top = points.iter().map(|point| point.loss).fold(0.5, f64::max);
     let x = |step: usize| LEFT + step as f64 / last as f64 * (WIDTH - LEFT - RIGHT);
@@ -108,8 +116,20 @@ mod tests {
         let drawn = svg.lines().find(|line| line.contains("stroke-width=\"2\"")).unwrap();
         let places: Vec<f64> =
             drawn.split(['M', 'L']).skip(1).filter_map(|p| p.split(' ').next()?.parse().ok()).collect();
-        assert!(places.len() > 100 && places.len() <= MOST_POINTS + 1, "{}", places.len());
+        assert!(places.len() > 100 && places.len() <= MOST_POINTS, "{}", places.len());
         assert!(places.is_sorted() && places.iter().all(|x| (LEFT..=WIDTH - RIGHT).contains(x)), "{places:?}");
+    }
+
+    #[test]
+    fn a_thinned_curve_keeps_its_ends() {
+        let points: Vec<CurvePoint> = (0..1000).map(|step| CurvePoint { step, loss: 1.0, right: 0.0 }).collect();
+        for count in [0, 1, 2, 5, 63, 64, 65, 128, 999, 1000] {
+            let some = &points[..count];
+            let thin = thinned(some, 64);
+            assert!(thin.len() <= 64 && thin.len() >= count.min(32), "{count}: {}", thin.len());
+            assert_eq!((thin.first(), thin.last()), (some.first(), some.last()), "{count}");
+            assert!(thin.is_sorted_by(|a, b| a.step < b.step), "{count}");
+        }
     }
 
     #[test]

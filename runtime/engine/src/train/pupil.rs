@@ -15,7 +15,7 @@ use crate::rope::Rope;
 use crate::weights::Weights;
 
 use super::batch::{Batch, Part};
-use super::operations::{masked_softmax, rms_norm, turn};
+use super::operations::{adapted, attention, frozen, gated, rms_norm, surprise, turn};
 
 /// A decoder in a school.
 pub struct Pupil {
@@ -185,28 +185,52 @@ impl Pupil {
     /// # Errors
     /// `Unavailable` when memory runs out.
     pub fn read(&self, batch: &Batch) -> Result<Tensor> {
+        let x = self.ask(batch, &self.tell(batch)?, Acts::Yes)?;
+        self.product(&x, self.head()?)
+    }
+
+    /// Returns the mean surprise of the adapter at what a batch expects beside the base, and for each answer whether it is one
+    /// that is kept and whether all of it is as expected.
+    ///
+    /// # Errors
+    /// `Unavailable` when memory runs out.
+    pub fn read_beside_base(&self, batch: &Batch) -> Result<(Tensor, Vec<(bool, bool)>)> {
+        let (told, head) = (self.tell(batch)?, self.head()?);
+        let base = self.ask(batch, &told, Acts::No)?.detach().matmul(&head.t()?)?;
+        let x = self.ask(batch, &told, Acts::Yes)?;
+        let right = batch.right_beside(&x.detach().matmul(&head.t()?)?, &base)?;
+        Ok((surprise(&x, head, &batch.expected_beside(&base)?)?, right))
+    }
+
+    /// Reads what a batch tells, and returns the keys and values of each block.
+    fn tell(&self, batch: &Batch) -> Result<Vec<(Tensor, Tensor)>> {
         let mut told = Vec::new();
-        if batch.told.length > 0 {
-            let mut x = self.embed(&batch.told)?;
-            for layer in 0..self.config.layers {
-                let (next, keys, values) = self.block(layer, &x, batch.rows, &batch.told, None, Acts::No)?;
-                // An adapter acts from the question on: what was told stays as the base reads it, and is not gone back through.
-                let kept = |tensor: Tensor| if self.changes.is_empty() { tensor } else { tensor.detach() };
-                x = kept(next);
-                told.push((kept(keys), kept(values)));
-            }
+        if batch.told.length == 0 {
+            return Ok(told);
         }
+        let mut x = self.embed(&batch.told)?;
+        for layer in 0..self.config.layers {
+            let (next, keys, values) = self.block(layer, &x, batch.rows, &batch.told, None, Acts::No)?;
+            // An adapter acts from the question on: what was told stays as the base reads it, and is not gone back through.
+            let kept = |tensor: Tensor| if self.changes.is_empty() { tensor } else { tensor.detach() };
+            x = kept(next);
+            told.push((kept(keys), kept(values)));
+        }
+        Ok(told)
+    }
+
+    /// Returns what the head reads at the places that a batch asks for: (places, in).
+    fn ask(&self, batch: &Batch, told: &[(Tensor, Tensor)], acts: Acts) -> Result<Tensor> {
         let mut x = self.embed(&batch.asked)?;
         for layer in 0..self.config.layers {
-            (x, _, _) = self.block(layer, &x, batch.rows, &batch.asked, told.get(layer), Acts::Yes)?;
+            (x, _, _) = self.block(layer, &x, batch.rows, &batch.asked, told.get(layer), acts)?;
         }
         let x = x.index_select(&batch.places, 0)?;
-        let x = rms_norm(&x, self.weight("model.norm")?, self.config.norm_epsilon as f32)?;
-        let head = match self.weights.get("lm_head.weight") {
-            Some(head) => head,
-            None => self.weight("model.embed_tokens")?,
-        };
-        Ok(x.matmul(&head.t()?)?)
+        Ok(rms_norm(&x, self.weight("model.norm")?, self.config.norm_epsilon as f32)?)
+    }
+
+    fn head(&self) -> Result<&Tensor> {
+        self.weights.get("lm_head.weight").map_or_else(|| self.weight("model.embed_tokens"), Ok)
     }
 
     fn embed(&self, part: &Part) -> Result<Tensor> {
@@ -242,8 +266,7 @@ impl Pupil {
         let seen = self.attend(&query, &keys, &values, told, part)?;
         let x = (x + apply(Target::Output, &seen)?)?;
         let y = rms_norm(&x, named("post_attention_layernorm")?, epsilon)?;
-        let gate = apply(Target::Gate, &y)?.silu()?;
-        let inner = (gate * apply(Target::Up, &y)?)?;
+        let inner = gated(&apply(Target::Gate, &y)?, &apply(Target::Up, &y)?)?;
         Ok(((x + apply(Target::Down, &inner)?)?, keys, values))
     }
 
@@ -263,26 +286,29 @@ impl Pupil {
         };
         let keys = all(told.map(|(keys, _)| keys), keys)?;
         let values = all(told.map(|(_, values)| values), values)?;
-        let places = keys.dim(2)?;
         let grouped = (rows, config.kv_heads, config.group() * length, config.head_size);
         let query = query.transpose(1, 2)?.contiguous()?.reshape(grouped)?;
-        let scores = query.matmul(&keys.transpose(2, 3)?)?.reshape((rows, config.heads, length, places))?;
-        let weights = masked_softmax(&scores, &part.mask, 1.0 / (config.head_size as f32).sqrt())?;
-        let weights = weights.reshape((rows, config.kv_heads, config.group() * length, places))?;
-        let seen = weights.matmul(&values)?.reshape((rows, config.heads, length, config.head_size))?;
+        let seen = attention(&query, &keys, &values, &part.mask)?;
+        let seen = seen.reshape((rows, config.heads, length, config.head_size))?;
         Ok(seen.transpose(1, 2)?.contiguous()?.reshape((rows * length, config.query_width()))?)
     }
 
     fn apply(&self, layer: usize, target: Target, x: &Tensor, acts: Acts) -> Result<Tensor> {
         let path = format!("model.layers.{layer}.{}", target.path());
-        let mut y = x.matmul(&self.weight(&path)?.t()?)?;
-        if let Some(bias) = self.weights.get(&format!("{path}.bias")) {
-            y = y.broadcast_add(bias)?;
-        }
-        match self.changes.get(&(layer, target)).filter(|_| acts == Acts::Yes) {
-            Some((a, b)) => Ok((y + (x.matmul(&a.t()?)?.matmul(&b.t()?)? * self.scale)?)?),
-            None => Ok(y),
-        }
+        let weight = self.weight(&path)?;
+        let y = match self.changes.get(&(layer, target)).filter(|_| acts == Acts::Yes) {
+            Some((a, b)) => adapted(x, weight, a, b, self.scale)?,
+            None => self.product(x, weight)?,
+        };
+        Ok(match self.weights.get(&format!("{path}.bias")) {
+            Some(bias) => y.broadcast_add(bias)?,
+            None => y,
+        })
+    }
+
+    /// Multiplies with a weight, which is taught unless an adapter is.
+    fn product(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        Ok(if self.changes.is_empty() { x.matmul(&weight.t()?)? } else { frozen(x, weight)? })
     }
 
     fn weight(&self, name: &str) -> Result<&Tensor> {
@@ -305,7 +331,7 @@ pub struct AdapterShape {
     pub rank: usize,
     /// What its changes are multiplied by, over the rank.
     pub alpha: f64,
-    /// Which layers of each block it changes.
+    /// Which layers of each block it changes. Facts go into the feed-forward; what attention reads stays as it is.
     pub targets: Vec<Target>,
     /// Decides its first numbers.
     pub seed: u64,
@@ -316,7 +342,7 @@ pub const MAX_RANK: usize = 256;
 
 impl Default for AdapterShape {
     fn default() -> Self {
-        Self { rank: 16, alpha: 32.0, targets: Target::ALL.to_vec(), seed: 1 }
+        Self { rank: 16, alpha: 32.0, targets: vec![Target::Gate, Target::Up, Target::Down], seed: 1 }
     }
 }
 

@@ -28,7 +28,25 @@ impl Steps {
     /// # Errors
     /// `Unavailable` when memory runs out.
     pub fn take(&mut self, loss: &Tensor, rate: f64) -> Result<()> {
-        let mut gradients = loss.backward()?;
+        self.follow(vec![loss.backward()?], rate)
+    }
+
+    /// Takes one step of a length against the sum of some gradients.
+    ///
+    /// # Errors
+    /// `Unavailable` when memory runs out.
+    pub fn follow(&mut self, parts: Vec<GradStore>, rate: f64) -> Result<()> {
+        let mut parts = parts.into_iter();
+        let Some(mut gradients) = parts.next() else { return Ok(()) };
+        for mut part in parts {
+            for variable in &self.variables {
+                let sum = match (gradients.remove(variable), part.remove(variable)) {
+                    (Some(one), Some(other)) => Some((one + other)?),
+                    (one, other) => one.or(other),
+                };
+                sum.map(|sum| gradients.insert(variable, sum));
+            }
+        }
         self.bound(&mut gradients)?;
         self.optimizer.set_learning_rate(rate);
         Ok(self.optimizer.step(&gradients)?)

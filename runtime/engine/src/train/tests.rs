@@ -1,4 +1,4 @@
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 
 use crate::adapter::{Adapter, AdapterMix, Target};
 use crate::config::ModelConfig;
@@ -9,7 +9,7 @@ use crate::numbers::Precision;
 use crate::small_model::{small_config, small_weights};
 use crate::weights::{Weight, Weights};
 
-use super::operations::{masked_softmax, rms_norm, turn};
+use super::operations::{adapted, attention, frozen, gated, rms_norm, surprise, turn};
 use super::{AdapterPlan, AdapterShape, Batch, CoursePlan, Pupil, adapt, teach};
 
 fn random(dice: &mut Dice, shape: &[usize]) -> Tensor {
@@ -41,22 +41,68 @@ fn each_operation_has_the_gradient_of_what_it_does() {
     let mask: Vec<f32> =
         (0..2 * 3 * 4).map(|place| if place % 4 > 0 && dice.happens(0.3) { f32::NEG_INFINITY } else { 0.0 }).collect();
     let mask = Tensor::from_vec(mask, (2, 1, 3, 4), &Device::Cpu).unwrap();
-    check_gradient(&[2, 2, 3, 4], |x| masked_softmax(x, &mask, 0.7).unwrap());
+    // Two heads of queries for each of keys.
+    let [query, keys, values] = [[2, 2, 6, 5], [2, 2, 4, 5], [2, 2, 4, 5]].map(|shape| random(&mut dice, &shape));
+    check_gradient(&[2, 2, 6, 5], |x| attention(x, &keys, &values, &mask).unwrap());
+    check_gradient(&[2, 2, 4, 5], |x| attention(&query, x, &values, &mask).unwrap());
+    check_gradient(&[2, 2, 4, 5], |x| attention(&query, &keys, x, &mask).unwrap());
     let weight = random(&mut dice, &[6]);
     check_gradient(&[5, 6], |x| rms_norm(x, &weight, 1e-5).unwrap());
     let angles = random(&mut dice, &[2, 3, 2]);
     let (cosines, sines) = (angles.cos().unwrap(), angles.sin().unwrap());
     check_gradient(&[2, 3, 2, 4], |x| turn(x, &cosines, &sines).unwrap());
+    let other = random(&mut dice, &[5, 6]);
+    check_gradient(&[5, 6], |x| gated(x, &other).unwrap());
+    check_gradient(&[5, 6], |x| gated(&other, x).unwrap());
+    let [weight, a, b] = [[4, 6], [2, 6], [4, 2]].map(|shape| random(&mut dice, &shape));
+    check_gradient(&[5, 6], |x| frozen(x, &weight).unwrap());
+    check_gradient(&[5, 6], |x| adapted(x, &weight, &a, &b, 0.5).unwrap());
+    check_gradient(&[2, 6], |a| adapted(&other, &weight, a, &b, 0.5).unwrap());
+    check_gradient(&[4, 2], |b| adapted(&other, &weight, &a, b, 0.5).unwrap());
+    let shares = candle_nn::ops::softmax(&random(&mut dice, &[5, 4]), 1).unwrap();
+    check_gradient(&[5, 6], |x| surprise(x, &weight, &shares).unwrap());
+}
+
+#[test]
+fn a_layer_with_a_change_is_the_layer_and_the_change() {
+    let mut dice = Dice::new(6);
+    let [x, weight, a, b] = [[5, 6], [4, 6], [2, 6], [4, 2]].map(|shape| random(&mut dice, &shape));
+    let plain = x.matmul(&weight.t().unwrap()).unwrap();
+    let change = (x.matmul(&a.t().unwrap()).unwrap().matmul(&b.t().unwrap()).unwrap() * 0.5).unwrap();
+    for (ours, expected) in [
+        (frozen(&x, &weight).unwrap(), plain.clone()),
+        (adapted(&x, &weight, &a, &b, 0.5).unwrap(), (plain + change).unwrap()),
+        (gated(&x, &x).unwrap(), (x.silu().unwrap() * &x).unwrap()),
+    ] {
+        let off = (ours - expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        assert!(off < 1e-5, "{off}");
+    }
+}
+
+#[test]
+fn surprise_at_one_token_is_what_the_library_says() {
+    let mut dice = Dice::new(7);
+    let logits = (random(&mut dice, &[5, 6]) * 9.0).unwrap();
+    let targets = Tensor::new(&[0u32, 3, 5, 1, 1], &Device::Cpu).unwrap();
+    let theirs = candle_nn::loss::cross_entropy(&logits, &targets).unwrap().to_scalar::<f32>().unwrap();
+    let shares = candle_nn::encoding::one_hot(targets, 6, 1f32, 0f32).unwrap();
+    let head = Tensor::eye(6, DType::F32, &Device::Cpu).unwrap();
+    let ours = surprise(&logits, &head, &shares).unwrap().to_scalar::<f32>().unwrap();
+    assert!((ours - theirs).abs() < 1e-5, "{ours} {theirs}");
 }
 
 #[test]
 fn softmax_gives_what_the_library_gives_and_nothing_to_what_is_hidden() {
     let mut dice = Dice::new(2);
-    let scores = (random(&mut dice, &[1, 2, 3, 9]) * 20.0).unwrap();
+    let query = random(&mut dice, &[1, 1, 6, 4]);
+    let keys = (random(&mut dice, &[1, 1, 9, 4]) * 20.0).unwrap();
     let mask: Vec<f32> = (0..27).map(|place| if place % 9 > 5 { f32::NEG_INFINITY } else { 0.0 }).collect();
     let mask = Tensor::from_vec(mask, (1, 1, 3, 9), &Device::Cpu).unwrap();
-    let ours = masked_softmax(&scores, &mask, 0.25).unwrap();
-    let theirs = candle_nn::ops::softmax((scores * 0.25).unwrap().broadcast_add(&mask).unwrap().as_ref(), 3).unwrap();
+    // Values that name their place show how much each counts.
+    let values = Tensor::eye(9, DType::F32, &Device::Cpu).unwrap().reshape((1, 1, 9, 9)).unwrap();
+    let ours = attention(&query, &keys, &values, &mask).unwrap().reshape((1, 2, 3, 9)).unwrap();
+    let scores = query.matmul(&keys.t().unwrap()).unwrap().reshape((1, 2, 3, 9)).unwrap();
+    let theirs = candle_nn::ops::softmax(&(scores * 0.5).unwrap().broadcast_add(&mask).unwrap(), 3).unwrap();
     let off = (&ours - theirs).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
     assert!(off < 1e-6, "{off}");
     assert_eq!(ours.narrow(3, 6, 3).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);
@@ -96,7 +142,7 @@ fn what_a_pupil_reads_a_decoder_reads_too() {
     for config in families {
         let weights = small_weights(&config, 5);
         let weights = Weights::new(weights.into_iter().map(|(name, tensor)| (name, Weight::Plain(tensor))).collect());
-        let shape = AdapterShape { rank: 2, ..AdapterShape::default() };
+        let shape = AdapterShape { rank: 2, targets: Target::ALL.to_vec(), ..AdapterShape::default() };
         let pupil = Pupil::with_adapter(config.clone(), &weights, &shape).unwrap();
         let mut dice = Dice::new(6);
         for variable in pupil.variables() {
@@ -117,7 +163,7 @@ fn what_a_pupil_reads_a_decoder_reads_too() {
             let mut cache = decoder.cache();
             decoder.fill(memory, &mut cache, &AdapterMix::default()).unwrap();
             let logits = decoder.read_all(&question[..first], &mut cache, &mix).unwrap();
-            for (number, (place, _)) in row.targets.iter().take(row.answers[0]).enumerate() {
+            for (number, (place, _)) in row.targets.iter().take(row.answers[0].count).enumerate() {
                 let ours = expected.get(number).unwrap();
                 let theirs = logits.get(place - told).unwrap();
                 let off = (ours - theirs).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
@@ -197,7 +243,7 @@ fn an_adapter_that_was_not_taught_changes_nothing_and_is_taught_from_there() {
     );
     assert!(last.unwrap().loss < first.unwrap());
     assert_ne!(
-        pupil.changes().unwrap()[&(0, Target::Query)].b.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap(),
+        pupil.changes().unwrap()[&(0, Target::Up)].b.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap(),
         0.0
     );
     // Without it, the model is as it was.
