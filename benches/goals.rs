@@ -41,6 +41,10 @@ const ACTORS: &[&str] = &["actors"];
 const AGENTS: &[&str] = &["agents"];
 const ISOLATION: &[&str] = &["isolation", "--writers", "1"];
 
+const INJECT: &[&str] = &["inject", "--memory", "256,512,1024,2048", "--question", "32"];
+const DECODE: &[&str] = &["decode"];
+const ADAPTER: &[&str] = &["adapter"];
+
 const GOALS: &[Goal] = &[
     Goal {
         what: "messages to an actor a second",
@@ -180,6 +184,60 @@ const GOALS: &[Goal] = &[
         figure: "/import_per_s",
         wanted: Wanted::Least(20_000.0),
     },
+    Goal {
+        what: "first token with 256 tokens injected, times",
+        bench: INJECT,
+        figure: "/cells/0/ratio",
+        wanted: Wanted::Least(5.5),
+    },
+    Goal {
+        what: "first token with 512 tokens injected, times",
+        bench: INJECT,
+        figure: "/cells/1/ratio",
+        wanted: Wanted::Least(10.0),
+    },
+    Goal {
+        what: "first token with 1024 tokens injected, times",
+        bench: INJECT,
+        figure: "/cells/2/ratio",
+        wanted: Wanted::Least(17.0),
+    },
+    Goal {
+        what: "first token with 2048 tokens injected, times",
+        bench: INJECT,
+        figure: "/cells/3/ratio",
+        wanted: Wanted::Least(30.0),
+    },
+    Goal {
+        what: "computing a segment over loading it",
+        bench: INJECT,
+        figure: "/cells/3/compute_over_load",
+        wanted: Wanted::Least(50.0),
+    },
+    Goal {
+        what: "eight requests together, times",
+        bench: DECODE,
+        figure: "/together/ratio",
+        wanted: Wanted::Least(2.0),
+    },
+    Goal {
+        what: "of which answers differ",
+        bench: DECODE,
+        figure: "/together/differing_answers",
+        wanted: Wanted::Most(0.0),
+    },
+    Goal { what: "another adapter, ms", bench: DECODE, figure: "/together/swap_ms", wanted: Wanted::Most(1.0) },
+    Goal { what: "and what is left of it", bench: DECODE, figure: "/together/residue", wanted: Wanted::Most(0.0) },
+    Goal { what: "50 facts taught, seconds", bench: ADAPTER, figure: "/seconds", wanted: Wanted::Most(300.0) },
+    Goal { what: "of which known", bench: ADAPTER, figure: "/right_closed", wanted: Wanted::Least(0.95) },
+    Goal {
+        what: "beside other segments",
+        bench: ADAPTER,
+        figure: "/right_beside_segments",
+        wanted: Wanted::Least(0.9),
+    },
+    Goal { what: "answers from context", bench: ADAPTER, figure: "/right_told", wanted: Wanted::Least(0.97) },
+    Goal { what: "other answers changed", bench: ADAPTER, figure: "/unrelated_changed", wanted: Wanted::Most(0.02) },
 ];
 
 const LOCOMO_GOALS: &[(&str, &str, f64)] =

@@ -10,7 +10,7 @@ use std::time::Duration;
 use memos::cube::{CubeId, Kind};
 use memos::prelude::*;
 use memos::runtime::engine::{
-    AnswerOptions, AnswerWithReceipts, Engine, EngineOptions, FormRecord, Model, memory_error,
+    AnswerOptions, AnswerWithReceipts, Engine, EngineOptions, FormRecord, FormState, Model, memory_error,
 };
 
 const FACTS: [&str; 6] = [
@@ -64,8 +64,9 @@ pub fn tell(say: &mut dyn FnMut(String)) -> memos::Result<()> {
 
         say("\nMira moves: what was made of the old memory is withdrawn".to_owned());
         correct(&ada, memories.first().copied(), "Mira lives in Bergen.").await?;
-        for form in engine.look(ada.space().name()).await? {
-            say(format!("withdrawn   {}: {}", form.form, form.why));
+        engine.look(ada.space().name()).await?;
+        for form in engine.forms(&ada).await?.into_iter().filter(|form| form.state == FormState::Withdrawn) {
+            say(format!("withdrawn   {} of {} memories: {}", form.form, form.sources.len(), form.why));
         }
         let answer = engine.answer(&ada, "Where does Mira live?", AnswerOptions::default()).await?;
         told("Where does Mira live?", &answer, say);
@@ -94,17 +95,13 @@ fn told(question: &str, answer: &AnswerWithReceipts, say: &mut dyn FnMut(String)
 
 fn made(form: &FormRecord, say: &mut dyn FnMut(String)) {
     let scores = form.scores.unwrap_or_default();
+    let other = match scores.unrelated {
+        0 => String::new(),
+        unrelated => format!(", {} of {unrelated} other answers changed", scores.changed),
+    };
     say(format!(
-        "made        {} of {} tokens: {} bytes, {:.0} ms; {:?}: {} of {} probes right, {} of {} other answers changed",
-        form.form,
-        form.tokens,
-        form.bytes,
-        form.build_millis,
-        form.state,
-        scores.form_right,
-        scores.probes,
-        scores.changed,
-        scores.unrelated,
+        "made        {} of {} tokens: {} bytes, {:.0} ms; {:?}: {} of {} probes right{other}",
+        form.form, form.tokens, form.bytes, form.build_millis, form.state, scores.form_right, scores.probes,
     ));
 }
 

@@ -27,6 +27,7 @@ mod ingest;
 mod keys;
 mod life;
 mod link;
+mod models;
 mod pipeline;
 mod places;
 mod proof;
@@ -159,7 +160,7 @@ enum Command {
     /// Teaches memories to a local model, as an adapter
     Adapter(forms::FormArguments),
     /// Shows a local model
-    Model(forms::ModelArguments),
+    Model(models::ModelArguments),
     /// Lists the spaces
     Spaces,
     /// Counts what is in a space
@@ -247,7 +248,7 @@ fn dispatch(command: Command, scope: &Scope, screen: &mut Screen) -> Result<Foun
         Command::Answer(arguments) => forms::answer(&arguments, scope, screen)?,
         Command::Segment(arguments) => return forms::segment(&arguments, scope, screen),
         Command::Adapter(arguments) => return forms::adapter(&arguments, scope, screen),
-        Command::Model(arguments) => forms::model(&arguments, screen)?,
+        Command::Model(arguments) => return models::model(&arguments, scope, screen),
         Command::Spaces => places::spaces(scope, screen)?,
         Command::Stats => places::stats(scope, screen)?,
         Command::Reembed => places::reembed(scope, screen)?,

@@ -52,6 +52,7 @@ pub mod speed;
 
 use memos_engine::ErrorKind as EngineErrorKind;
 pub use memos_engine::model::Model;
+pub use memos_engine::train::{CurvePoint, curve_svg};
 use memos_memory::cube::{CubeId, Kind, ModelFingerprint, SpaceName};
 use memos_memory::error::{Error, ErrorKind, Result};
 use memos_memory::governance::{Operation, Principal};
@@ -343,6 +344,36 @@ pub fn open_model(path: Option<&std::path::Path>) -> Result<Model> {
         None => Model::small(),
     }
     .map_err(memory_error)
+}
+
+/// Fetches a published model by its name, `org/name` or `org/name/file.gguf`, into a folder of models, and returns where it is. What
+/// is there already is not fetched again, and each file is checked. It is told of the file that comes, of the bytes that are here,
+/// and of all bytes, and ends the download by `false`; the next one goes on from there.
+///
+/// # Errors
+/// `Invalid` for a name that cannot be one; `NotFound` where the hub has no such model; `Corrupt` for a file with a wrong checksum;
+/// `Unavailable` where the network or the disk fails, and without the feature `hub`.
+#[cfg_attr(not(feature = "hub"), expect(unused_variables, reason = "nothing is fetched without the feature"))]
+pub fn fetch_model(
+    name: &str,
+    revision: Option<&str>,
+    hub: Option<&str>,
+    models: &std::path::Path,
+    tell: &mut dyn FnMut(&str, u64, u64) -> bool,
+) -> Result<std::path::PathBuf> {
+    #[cfg(feature = "hub")]
+    {
+        use memos_engine::hub::{ENDPOINT, Hub};
+        let mut tell =
+            |progress: &memos_engine::hub::Progress| tell(&progress.file, progress.done_bytes, progress.total_bytes);
+        let hub = Hub::at(hub.unwrap_or(ENDPOINT)).map_err(memory_error)?;
+        hub.fetch(name, revision, models, &mut tell).map_err(memory_error)
+    }
+    #[cfg(not(feature = "hub"))]
+    Err(Error::unavailable(
+        "this program was built without the feature `hub` and opens no connection; build it with `--features hub`, or download the \
+         model's files by hand and give their folder",
+    ))
 }
 
 /// Says a failure of the engine in memory's words, with the failure itself below.

@@ -4,6 +4,7 @@
 //! figures of the README come from here.
 
 mod actors;
+mod adapter;
 mod agents;
 mod corpus;
 mod crossover;
@@ -70,6 +71,8 @@ enum Bench {
     Embed(embed::EmbedArguments),
     /// The first token behind a memory injected from its file, against reading its text
     Inject(inject::InjectArguments),
+    /// Facts taught to an adapter of the model that ships: how long it takes, and what is right afterwards
+    Adapter(adapter::AdapterArguments),
     /// The local model's tokens a second: one request, and several with adapters and segments at once
     Decode(decode::DecodeArguments),
     /// Adding and finding the lines of a file, for figures beside other systems on the same texts
@@ -96,6 +99,7 @@ pub(super) fn run(arguments: BenchArguments, scope: &Scope, screen: &mut Screen)
         Bench::Crossover(arguments) => crossover::run(&arguments, screen),
         Bench::Embed(arguments) => embed::run(&arguments, &scope.embedder()?, screen),
         Bench::Inject(arguments) => inject::run(&arguments, screen),
+        Bench::Adapter(arguments) => adapter::run(&arguments, screen),
         Bench::Decode(arguments) => decode::run(&arguments, screen),
         Bench::Texts(arguments) => texts::run(&arguments, screen),
         Bench::Torture(arguments) => torture::run(&arguments, screen),

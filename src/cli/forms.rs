@@ -1,31 +1,25 @@
-//! `memos answer`, `memos segment`, `memos adapter` and `memos model`: the local model, and the forms it takes memory in.
+//! `memos answer`, `memos segment` and `memos adapter`: what the local model says, and the forms it takes memory in.
 //!
 //! With `--json`, `segment` and `adapter` give `{"forms": [{"key": "…", "form": "activation", "state": "adopted", "why": "…",
-//! "sources": ["…@1"], "bytes": 1, "tokens": 1, "scores": {…}}]}`, `answer` gives `{"text": "…", "tokens_read": 1,
-//! "tokens_said": 1, "receipts": [{"cube": "…", "form": "parametric", "key": "…", "why": "…"}]}`, and `model` what it is.
+//! "sources": ["…@1"], "bytes": 1, "tokens": 1, "scores": {…}}]}`, and `answer` gives `{"text": "…", "tokens_read": 1,
+//! "tokens_said": 1, "receipts": [{"cube": "…", "form": "parametric", "key": "…", "why": "…"}]}`.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use memos::cube::{CubeId, Kind};
-use memos::runtime::engine::{AnswerOptions, Engine, EngineOptions, FormRecord, Model, open_model};
+use memos::runtime::engine::{AnswerOptions, Engine, EngineOptions, FormRecord, curve_svg};
 use memos::runtime::{Kernel, KernelOptions, RuntimeLimits, Session, block_on};
 use memos::{Error, Result};
 use serde_json::json;
 
 use super::Found;
+use super::files;
 use super::ids;
+use super::models::ModelArgument;
 use super::scope::Scope;
 use super::screen::{DIM, NAME, NOTICE, Screen, paint};
 use super::table::Table;
-
-/// The model that all of these commands take.
-#[derive(Args)]
-struct ModelArgument {
-    /// A model's folder or GGUF file [default: the small model inside the program]
-    #[arg(long, value_name = "PATH", env = "MEMOS_MODEL", hide_env_values = true)]
-    model: Option<PathBuf>,
-}
 
 #[derive(Args)]
 pub(super) struct AnswerArguments {
@@ -59,6 +53,12 @@ enum Action {
         /// Make it even though one was refused before
         #[arg(long)]
         again: bool,
+        /// The most steps of an adapter's teaching [default: 1000]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        steps: Option<u32>,
+        /// Draw how an adapter's teaching went, as SVG
+        #[arg(long, value_name = "FILE")]
+        curve: Option<PathBuf>,
     },
     /// Lists the forms that there are and were
     List,
@@ -66,6 +66,9 @@ enum Action {
     Show {
         /// Its key, or the beginning of it
         key: String,
+        /// Draw how an adapter's teaching went, as SVG
+        #[arg(long, value_name = "FILE")]
+        curve: Option<PathBuf>,
     },
     /// Takes a form out of use, and erases it
     Retire {
@@ -74,18 +77,23 @@ enum Action {
     },
 }
 
-#[derive(Args)]
-pub(super) struct ModelArguments {
-    #[command(flatten)]
-    model: ModelArgument,
+impl Action {
+    /// Returns where the curve of what it shows is to be drawn.
+    fn curve(&self) -> Option<&Path> {
+        match self {
+            Self::Make { curve, .. } | Self::Show { curve, .. } => curve.as_deref(),
+            Self::List | Self::Retire { .. } => None,
+        }
+    }
 }
 
 pub(super) fn answer(arguments: &AnswerArguments, scope: &Scope, screen: &mut Screen) -> Result<()> {
     let mut options = arguments.form.map_or_else(AnswerOptions::default, AnswerOptions::only);
     options.memories = arguments.memories;
     let question = arguments.question.clone();
-    let answer =
-        with_engine(&arguments.model, scope, async |engine, session| engine.answer(session, question, options).await)?;
+    let answer = with_engine(&arguments.model, EngineOptions::default(), scope, async |engine, session| {
+        engine.answer(session, question, options).await
+    })?;
     if screen.json {
         let receipts: Vec<_> = answer
             .receipts
@@ -124,40 +132,59 @@ pub(super) fn adapter(arguments: &FormArguments, scope: &Scope, screen: &mut Scr
 fn forms(arguments: &FormArguments, form: Kind, scope: &Scope, screen: &mut Screen) -> Result<Found> {
     let bar = screen.progress("");
     let shown = bar.clone();
-    let records = with_engine(&arguments.model, scope, async move |engine, session| match &arguments.action {
-        Action::Make { memories, again } => {
-            let cubes = find_all(session, memories.clone()).await?;
-            let mut progress = engine.progress();
-            let follow = tokio::spawn(async move {
-                while progress.changed().await.is_ok() {
-                    if let Some(job) = progress.borrow_and_update().clone() {
-                        shown.set_message(job.what.clone());
-                        shown.set_length(job.of as u64);
-                        shown.set_position(job.done as u64);
+    let mut options = EngineOptions::default();
+    if let Action::Make { steps: Some(steps), .. } = &arguments.action {
+        options.teaching.steps = *steps as usize;
+    }
+    let records =
+        with_engine(&arguments.model, options, scope, async move |engine, session| match &arguments.action {
+            Action::Make { memories, again, .. } => {
+                let cubes = find_all(session, memories.clone()).await?;
+                let mut progress = engine.progress();
+                let follow = tokio::spawn(async move {
+                    while progress.changed().await.is_ok() {
+                        if let Some(job) = progress.borrow_and_update().clone() {
+                            shown.set_message(job.what.clone());
+                            shown.set_length(job.of as u64);
+                            shown.set_position(job.done as u64);
+                        }
                     }
-                }
-            });
-            let made = match again {
-                true => engine.make_again(session, &cubes, form).await,
-                false => engine.make(session, &cubes, form).await,
-            };
-            follow.abort();
-            Ok(vec![made?])
-        }
-        Action::List => Ok(of_kind(engine.forms(session).await?, form)),
-        Action::Show { key } => Ok(vec![one(engine, session, key, form).await?]),
-        Action::Retire { key } => {
-            let key = one(engine, session, key, form).await?.key;
-            Ok(vec![engine.retire(session, &key).await?])
-        }
-    })?;
+                });
+                let made = match again {
+                    true => engine.make_again(session, &cubes, form).await,
+                    false => engine.make(session, &cubes, form).await,
+                };
+                follow.abort();
+                Ok(vec![made?])
+            }
+            Action::List => Ok(of_kind(engine.forms(session).await?, form)),
+            Action::Show { key, .. } => Ok(vec![one(engine, session, key, form).await?]),
+            Action::Retire { key } => {
+                let key = one(engine, session, key, form).await?.key;
+                Ok(vec![engine.retire(session, &key).await?])
+            }
+        })?;
     bar.finish_and_clear();
+    if let (Some(path), Some(record)) = (arguments.action.curve(), records.first()) {
+        draw(record, path)?;
+    }
     if screen.json {
         screen.object(&json!({ "forms": records }))?;
     } else {
         print(&records, screen);
     }
     Ok(if records.is_empty() { Found::Nothing } else { Found::Something })
+}
+
+fn draw(record: &FormRecord, path: &Path) -> Result<()> {
+    if record.curve.is_empty() {
+        return Err(Error::invalid(format!(
+            "the {} `{}` was not taught here, so it has no curve",
+            record.form, record.key
+        )));
+    }
+    let title = format!("How {} memories were taught to an adapter", record.sources.len());
+    files::write(path, &curve_svg(&title, &record.curve))
 }
 
 fn print(records: &[FormRecord], screen: &mut Screen) {
@@ -182,55 +209,23 @@ fn print(records: &[FormRecord], screen: &mut Screen) {
     table.lines(screen.columns).into_iter().for_each(|line| screen.line(line));
 }
 
-pub(super) fn model(arguments: &ModelArguments, screen: &mut Screen) -> Result<()> {
-    let model = load(arguments.model.model.as_deref())?;
-    let config = model.decoder().config();
-    if screen.json {
-        return screen.object(&json!({
-            "name": model.name(),
-            "fingerprint": model.fingerprint(),
-            "tokenizer": model.tokenizer().fingerprint(),
-            "layers": config.layers,
-            "hidden": config.hidden,
-            "vocabulary": config.vocabulary,
-            "positions": config.positions,
-            "segment_bytes_per_token": config.kv_bytes_per_token(),
-        }));
-    }
-    screen.result(model.name());
-    for (what, said) in [
-        ("fingerprint", model.fingerprint().to_owned()),
-        ("tokenizer", model.tokenizer().fingerprint().to_owned()),
-        ("shape", format!("{} blocks, width {}, {} tokens", config.layers, config.hidden, config.vocabulary)),
-        ("reads at most", format!("{} tokens", config.positions)),
-        ("a segment takes", format!("{} bytes a token in F32", config.kv_bytes_per_token())),
-    ] {
-        screen.line(format!("  {} {said}", paint(DIM, format!("{what:<16}"))));
-    }
-    Ok(())
-}
-
-fn load(path: Option<&Path>) -> Result<Model> {
-    open_model(path).map_err(|e| match path {
-        Some(path) => e.at(format!("`{}`", path.display())),
-        None => e,
-    })
-}
-
 /// Runs work with a model over the data folder.
 fn with_engine<T>(
     model: &ModelArgument,
+    engine: EngineOptions,
     scope: &Scope,
     work: impl AsyncFnOnce(&Engine, &Session) -> Result<T>,
 ) -> Result<T> {
     // It must be there: to answer from nothing is no use, and nothing is made by looking.
     scope.space()?;
-    let model = load(model.model.as_deref())?;
+    let model = model.load()?;
     let options = KernelOptions { vault: scope.options()?, limits: RuntimeLimits::default() };
     block_on(async {
         let kernel = Kernel::open_with(scope.data()?, options).await?;
-        let engine = kernel.engine(model, EngineOptions::default()).await?;
+        let engine = kernel.engine(model, engine).await?;
         let session = kernel.space(scope.space_name()?.as_str()).await?.session(scope.caller.clone());
+        // What became of the sources while no model was at work comes first.
+        engine.look(session.space().name()).await?;
         let done = work(&engine, &session).await;
         kernel.shutdown(std::time::Duration::from_secs(30)).await?;
         done

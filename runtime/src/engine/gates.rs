@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use memos_engine::adapter::{Adapter, AdapterMix};
 use memos_engine::dice::Dice;
-use memos_engine::generate::{Answer, Context, Request, Talk};
+use memos_engine::generate::{Answer, Context};
 use memos_engine::lesson::{Fact, RELATIONS, WordPool};
 use memos_engine::model::Model;
 use memos_engine::segment::Segment;
@@ -171,26 +171,14 @@ fn others(dice: &mut Dice, facts: &[Fact]) -> Vec<String> {
     told.iter().map(Fact::sentence).collect()
 }
 
-/// Answers questions together, in their order.
+/// Answers questions in their order.
 fn answers(
     model: &Model,
     asked: Vec<(Vec<Context>, &str)>,
     adapters: &AdapterMix,
     bounds: &GateBounds,
 ) -> Result<Vec<Answer>> {
-    let mut requests = Vec::with_capacity(asked.len());
-    for (context, question) in asked {
-        let question = model.question_tokens(question).map_err(memory_error)?;
-        let most_tokens = bounds.probe_tokens;
-        requests.push(Request { context, question, adapters: adapters.clone(), most_tokens, ..Request::default() });
-    }
-    let mut talk = Talk::new(model.decoder(), model.tokenizer());
-    let mut all = Vec::with_capacity(requests.len());
-    while !requests.is_empty() {
-        let some = requests.drain(..requests.len().min(16)).collect();
-        all.extend(talk.answer(some).map_err(memory_error)?);
-    }
-    Ok(all)
+    model.ask_all(asked, adapters, bounds.probe_tokens).map_err(memory_error)
 }
 
 #[cfg(test)]

@@ -71,10 +71,10 @@ pub(super) async fn make(
         }
     };
     parts.measured.built(form, &shaped);
-    let Shaped { payload, ready, scores, tokens, build_millis } = shaped;
+    let Shaped { payload, ready, scores, tokens, build_millis, curve } = shaped;
     let bytes = payload.body().len() as u64;
     let build_millis = build_millis.round() as u64;
-    let made = FormRecord { scores: Some(scores), bytes, tokens, build_millis, ..asked };
+    let made = FormRecord { scores: Some(scores), bytes, tokens, build_millis, curve, ..asked };
     if let Some(why) = verdict(form == Kind::Parametric, &scores, &parts.options.gates) {
         return end(&keeper, made, FormState::Refused, &why).await;
     }

@@ -19,8 +19,8 @@ use super::shaping::{Shaped, millis};
 const NEWEST: f64 = 0.25;
 /// Tokens of a lesson's row, about.
 const ROW_TOKENS: f64 = 160.0;
-/// What a step of teaching costs for each token, in readings of it: once forward, twice back.
-const READINGS: f64 = 3.0;
+/// What a step of teaching costs for each token, in readings of it: once forward, twice back, and once without the adapter.
+const READINGS: f64 = 4.0;
 
 /// What an engine has measured of itself, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]

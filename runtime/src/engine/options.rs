@@ -18,8 +18,6 @@ pub struct EngineOptions {
     pub adapter: AdapterShape,
     /// How an adapter is taught.
     pub teaching: AdapterPlan,
-    /// The share of right answers while it is taught at which an adapter is taught no further, from 0 to 1. 0.995.
-    pub enough: f64,
 }
 
 impl Default for EngineOptions {
@@ -30,7 +28,6 @@ impl Default for EngineOptions {
             precision: Precision::F16,
             adapter: AdapterShape::default(),
             teaching: AdapterPlan::default(),
-            enough: 0.995,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What stands in a space about its forms: one small register for each, which moves in the same batch as the form's cube. It
 //! holds ids, names, states and scores, never what a memory says.
 
+use memos_engine::train::CurvePoint;
 use memos_memory::cube::{CubeId, Digest, Kind, ModelFingerprint, VersionRef};
 use memos_memory::error::{Error, Result};
 use memos_memory::time::Timestamp;
@@ -73,6 +74,9 @@ pub struct FormRecord {
     pub build_millis: u64,
     /// How often it was begun.
     pub tries: u32,
+    /// Of an adapter, how its teaching went: a few points of the course.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub curve: Vec<CurvePoint>,
 }
 
 impl FormRecord {
@@ -97,6 +101,7 @@ impl FormRecord {
             tokens: 0,
             build_millis: 0,
             tries: 0,
+            curve: Vec::new(),
         }
     }
 

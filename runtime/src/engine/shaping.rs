@@ -9,7 +9,7 @@ use memos_engine::lesson::Teaching;
 use memos_engine::model::Model;
 use memos_engine::numbers::Precision;
 use memos_engine::segment::{Segment, SegmentFile};
-use memos_engine::train::{Pupil, adapt};
+use memos_engine::train::{CurvePoint, Pupil, adapt, thinned};
 use memos_memory::cube::{
     Activation, Digest, Dtype, Kind, LayerShape, ModelFingerprint, Parametric, Payload, TargetShape,
 };
@@ -20,6 +20,9 @@ use super::host::Progress;
 use super::memory_error;
 use super::options::EngineOptions;
 use super::record::GateScores;
+
+/// The most points of a course that are kept on record.
+const CURVE_POINTS: usize = 64;
 
 /// A form in memory, ready to be used.
 #[derive(Clone)]
@@ -44,6 +47,8 @@ pub(super) struct Shaped {
     pub(super) scores: GateScores,
     pub(super) tokens: usize,
     pub(super) build_millis: f64,
+    /// Of an adapter, how its teaching went.
+    pub(super) curve: Vec<CurvePoint>,
 }
 
 /// Returns how memory names a model.
@@ -66,6 +71,7 @@ pub(super) fn shape(
     let tokens = model.memory_tokens(&text).map_err(memory_error)?.len();
     let named = fingerprint(model)?;
     progress.tell(0, 1)?;
+    let mut curve = Vec::new();
     let (payload, build_millis, ready, scores) = match form {
         Kind::Plaintext => return Err(Error::invalid("a text is what forms are made of; ask for another form")),
         Kind::Activation => {
@@ -78,7 +84,7 @@ pub(super) fn shape(
             (payload, build_millis, ready, scores)
         }
         Kind::Parametric => {
-            let body = taught(model, texts, options, progress)?;
+            let body = taught(model, texts, options, &mut curve, progress)?;
             let bytes = body.to_bytes().map_err(memory_error)?;
             let build_millis = millis(begun);
             let payload = Payload::parametric(parametric(&body, named), bytes)?;
@@ -86,7 +92,7 @@ pub(super) fn shape(
             (payload, build_millis, ready, scores)
         }
     };
-    Ok(Shaped { payload, ready, scores, tokens, build_millis })
+    Ok(Shaped { payload, ready, scores, tokens, build_millis, curve: thinned(&curve, CURVE_POINTS) })
 }
 
 /// Loads a form from its payload and holds it against its texts.
@@ -124,7 +130,13 @@ pub(super) fn load(model: &Model, payload: &Payload) -> Result<Ready> {
     }
 }
 
-fn taught(model: &Model, texts: &[String], options: &EngineOptions, progress: &Progress<'_>) -> Result<AdapterBody> {
+fn taught(
+    model: &Model,
+    texts: &[String],
+    options: &EngineOptions,
+    curve: &mut Vec<CurvePoint>,
+    progress: &Progress<'_>,
+) -> Result<AdapterBody> {
     let mut facts = Vec::new();
     for fact in texts.iter().flat_map(|text| facts_of(text)) {
         if !facts.contains(&fact) {
@@ -140,14 +152,15 @@ fn taught(model: &Model, texts: &[String], options: &EngineOptions, progress: &P
     let teaching = Teaching::new(&rows, facts).map_err(memory_error)?;
     let config = model.decoder().config().clone();
     let pupil = Pupil::with_adapter(config, model.weights(), &options.adapter).map_err(memory_error)?;
-    let (mut given_up, most) = (None, options.teaching.steps);
+    let mut given_up = None;
     adapt(
         &pupil,
         &options.teaching,
         |dice| teaching.row(dice),
         |_, report| {
-            given_up = progress.tell(report.step, most).err();
-            Ok(given_up.is_none() && report.right < options.enough)
+            curve.push(CurvePoint { step: report.step, loss: short(report.loss), right: short(report.right) });
+            given_up = progress.tell(report.step, report.last).err();
+            Ok(given_up.is_none())
         },
     )
     .map_err(memory_error)?;
@@ -183,6 +196,11 @@ fn parametric(body: &AdapterBody, named: ModelFingerprint) -> Parametric {
     let target = |(name, inputs, outputs)| TargetShape { name, inputs: small(inputs), outputs: small(outputs) };
     let targets = body.targets().into_iter().map(target).collect();
     Parametric { base: named, rank: small(body.rank()), dtype: Dtype::F32, targets }
+}
+
+/// Leaves out what a curve does not show.
+fn short(number: f64) -> f64 {
+    (number * 1e4).round() / 1e4
 }
 
 fn small(number: usize) -> u32 {

@@ -4,6 +4,7 @@
 //! Afterwards each memory that was acknowledged is looked for. With `--settled` the agents note uses in place of new memories,
 //! so that what is stored does not grow, and memory in use says something about the actors alone.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -76,7 +77,8 @@ struct Figures {
     lost: u64,
     /// Requests that were refused because a queue was full.
     busy: u64,
-    failed: u64,
+    /// Requests that failed otherwise, by the kind of failure.
+    failed: BTreeMap<String, u64>,
     /// Memory in use over the run, from its beginning to its end.
     rss_mb: Vec<f64>,
 }
@@ -86,7 +88,7 @@ struct Figures {
 struct Tally {
     is_over: AtomicBool,
     busy: AtomicU64,
-    failed: AtomicU64,
+    failed: Mutex<BTreeMap<String, u64>>,
     recalls: Mutex<Times>,
     writes: Mutex<Times>,
 }
@@ -94,6 +96,10 @@ struct Tally {
 impl Tally {
     fn recalled(&self) -> MutexGuard<'_, Times> {
         self.recalls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failures(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn written(&self) -> MutexGuard<'_, Times> {
@@ -118,7 +124,7 @@ pub(super) fn run(arguments: &AgentsArguments, screen: &mut Screen) -> Result<()
             ("recall alone", format!("{} a second", figures.capacity_recalls_per_s.round())),
             ("of that", format!("{:.0} %", figures.share_of_capacity * 100.0)),
             ("answered in", format!("{} ms, and {} ms for one of a hundred", figures.p50_ms, figures.p99_ms)),
-            ("lost", format!("{}, refused as busy {}, failed {}", figures.lost, figures.busy, figures.failed)),
+            ("lost", format!("{}, refused as busy {}, failed {:?}", figures.lost, figures.busy, figures.failed)),
             ("memory in use", format!("{:?} MB", figures.rss_mb)),
         ],
     )
@@ -183,7 +189,7 @@ async fn work(arguments: &AgentsArguments, folder: &std::path::Path) -> Result<F
         write_p99_ms: rounded(writes.percentile(0.99)),
         lost,
         busy: tally.busy.load(Ordering::Relaxed),
-        failed: tally.failed.load(Ordering::Relaxed),
+        failed: tally.failures().clone(),
         rss_mb,
     })
 }
@@ -271,9 +277,7 @@ impl Agent {
                 Err(error) if error.kind() == ErrorKind::Busy => {
                     tally.busy.fetch_add(1, Ordering::Relaxed);
                 }
-                Err(_) => {
-                    tally.failed.fetch_add(1, Ordering::Relaxed);
-                }
+                Err(error) => *tally.failures().entry(format!("{:?}", error.kind()).to_lowercase()).or_default() += 1,
             }
         }
         stored
