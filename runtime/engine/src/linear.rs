@@ -12,9 +12,6 @@ use crate::error::{Error, Result};
 
 use panels::Panels;
 
-/// Rows from which on it pays to write other quantized weights out and multiply them as plain ones.
-const MANY_ROWS: usize = 32;
-
 /// `x W^T + b` over rows of `x`.
 #[derive(Debug, Clone)]
 pub struct Linear {
@@ -29,10 +26,7 @@ enum Weight {
     Panels(Arc<Panels>),
     /// (in, out): as the multiplication reads it, which is up to three times as fast as turning it each time.
     Dense(Tensor),
-    Quantized {
-        blocks: Arc<QTensor>,
-        product: Arc<QMatMul>,
-    },
+    Quantized(Arc<QMatMul>),
 }
 
 impl Linear {
@@ -63,8 +57,7 @@ impl Linear {
         {
             return Ok(Self { weight: Weight::Panels(Arc::new(panels)), bias, shape });
         }
-        let product = Arc::new(QMatMul::from_arc(weight.clone())?);
-        Ok(Self { weight: Weight::Quantized { blocks: weight, product }, bias, shape })
+        Ok(Self { weight: Weight::Quantized(Arc::new(QMatMul::from_arc(weight)?)), bias, shape })
     }
 
     /// Returns its width out and in.
@@ -84,10 +77,7 @@ impl Linear {
                 Tensor::from_vec(y, (rows, self.shape.0), x.device())?
             }
             Weight::Dense(weight) => x.matmul(weight)?,
-            Weight::Quantized { blocks, .. } if x.device().is_cpu() && x.dim(0)? >= MANY_ROWS => {
-                x.matmul(&blocks.dequantize(x.device())?.t()?)?
-            }
-            Weight::Quantized { product, .. } => product.forward(x)?,
+            Weight::Quantized(weight) => weight.forward(x)?,
         };
         Ok(match &self.bias {
             Some(bias) => y.broadcast_add(bias)?,

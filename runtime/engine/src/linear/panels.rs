@@ -116,7 +116,7 @@ impl Panels {
             }
             return y;
         }
-        let of_share = rows.div_ceil(threads).next_multiple_of(6);
+        let of_share = rows.div_ceil(threads).next_multiple_of(AT_A_TIME);
         let shares: Vec<_> = y.chunks_mut(of_share * self.out).zip(x.chunks(of_share * self.width)).collect();
         let shares: Vec<_> = shares.into_iter().map(Mutex::new).collect();
         let work = |share: &Mutex<(&mut [f32], &[f32])>| {
@@ -361,7 +361,7 @@ mod tests {
         for (out, width) in [(1, 1), (64, 96), (65, 100), (200, 32), (192, 576), (640, 640)] {
             let numbers = random(1, out * width);
             let weight = Tensor::from_slice(&numbers, (out, width), &Device::Cpu).unwrap();
-            for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 32, 61] {
+            for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 61, MANY_ROWS - 1, MANY_ROWS + 3] {
                 check(&Panels::plain(&numbers, (out, width)), &weight, rows);
             }
         }
@@ -374,7 +374,7 @@ mod tests {
             let quantized = QTensor::quantize(&weight, GgmlDType::Q8_0).unwrap();
             let panels = Panels::q8_0(&quantized.data().unwrap(), (out, width)).unwrap();
             let weight = quantized.dequantize(&Device::Cpu).unwrap();
-            for rows in [1, 2, 8, 33] {
+            for rows in [1, 2, 3, 4, 5, 8, 33, MANY_ROWS + 3] {
                 check(&panels, &weight, rows);
             }
         }

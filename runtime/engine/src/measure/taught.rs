@@ -78,7 +78,7 @@ pub fn taught(
     let seconds = begun.elapsed().as_secs_f64();
     let adapter = Arc::new(Adapter::new(pupil.config(), shape.scale(), &pupil.changes()?)?);
     let (bytes, taught, base) = (adapter.bytes(), AdapterMix::one(adapter), AdapterMix::default());
-    let mut ask = |probe: Probe| -> Result<Asked> {
+    let mut ask = |probe: Probe| -> Result<Answered> {
         let examination = teaching.examination(&mut dice, probe, questions);
         let with = answers(&model, &examination, probe == Probe::BesideOthers, &taught)?;
         let without = match probe {
@@ -86,7 +86,7 @@ pub fn taught(
             _ => Vec::new(),
         };
         let pairs = with.iter().zip(&without);
-        Ok(Asked {
+        Ok(Answered {
             right: share(&right(&examination, &with)),
             base: share(&right(&examination, &without)),
             changed: pairs.map(|(with, without)| with.tokens != without.tokens).collect(),
@@ -116,7 +116,7 @@ pub fn taught(
     })
 }
 
-struct Asked {
+struct Answered {
     right: f64,
     base: f64,
     changed: Vec<bool>,
