@@ -6,9 +6,11 @@
 use candle_core::{Device, Tensor};
 
 use crate::adapter::{AdapterMix, Target};
+use crate::attention::{self, AT_ONCE, Heads, MANY_TOKENS, Places};
 use crate::cache::{Cache, KeysValues};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::held::Held;
 use crate::linear::Linear;
 use crate::rope::{Rope, turn};
 use crate::softmax::softmax;
@@ -337,6 +339,9 @@ fn causal(tokens: usize, device: &Device) -> Result<Option<Tensor>> {
 fn attend(config: &ModelConfig, query: &Tensor, parts: &[(Tensor, Tensor)], mask: Option<&Tensor>) -> Result<Tensor> {
     let tokens = query.dim(0)?;
     let (groups, group, size) = (config.kv_heads, config.group(), config.head_size);
+    if tokens <= MANY_TOKENS && size.is_multiple_of(AT_ONCE) && query.device().is_cpu() {
+        return attend_few(Heads { groups, group, size }, query, parts);
+    }
     // One product for all query heads that share a key head.
     let query = query.transpose(0, 1)?.contiguous()?.reshape((groups, group * tokens, size))?;
     let query = (query / (size as f64).sqrt())?;
@@ -363,6 +368,19 @@ fn attend(config: &ModelConfig, query: &Tensor, parts: &[(Tensor, Tensor)], mask
     }
     let seen = seen.ok_or_else(|| Error::invalid("there is nothing to attend to"))?;
     Ok(seen.reshape((groups * group, tokens, size))?.transpose(0, 1)?.reshape((tokens, groups * group * size))?)
+}
+
+/// Attention as [`attend`] gives it, by what is quick for few tokens.
+fn attend_few(heads: Heads, query: &Tensor, parts: &[(Tensor, Tensor)]) -> Result<Tensor> {
+    let (tokens, all, size) = query.dims3()?;
+    let query = query.contiguous()?;
+    let parts: Vec<_> =
+        parts.iter().map(|(keys, values)| Ok((keys.contiguous()?, values.contiguous()?))).collect::<Result<_>>()?;
+    let parts: Vec<_> =
+        parts.iter().map(|(keys, values)| Ok((Held::of(keys)?, Held::of(values)?))).collect::<Result<_>>()?;
+    let places: Vec<_> = parts.iter().map(|(keys, values)| Places { keys, values }).collect();
+    let seen = attention::attend(heads, &Held::of(&query)?, &places);
+    Ok(Tensor::from_vec(seen, (tokens, all * size), query.device())?)
 }
 
 /// Hides from each of a step's tokens those that come after it; what stood before the step is seen by all.

@@ -6,6 +6,7 @@
 pub mod adapter;
 pub mod adapter_body;
 pub mod adapter_file;
+mod attention;
 pub mod cache;
 pub mod chance;
 pub mod chat;
@@ -18,6 +19,7 @@ mod error;
 pub mod fingerprint;
 pub mod generate;
 pub mod gguf;
+mod held;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod joining;

@@ -4,13 +4,15 @@ mod panels;
 
 use std::sync::Arc;
 
+use candle_core::Tensor;
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
-use candle_core::{CpuStorage, Storage, Tensor};
 use candle_nn::Module;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::held::Held;
 
 use panels::Panels;
+pub(crate) use panels::threads;
 
 /// `x W^T + b` over rows of `x`.
 #[derive(Debug, Clone)]
@@ -38,7 +40,7 @@ impl Linear {
         let shape = weight.dims2()?;
         if weight.device().is_cpu() && panels::is_quick() {
             let weight = weight.contiguous()?;
-            let panels = with_numbers(&weight, |numbers| Panels::plain(numbers, shape))?;
+            let panels = Panels::plain(&Held::of(&weight)?, shape);
             return Ok(Self { weight: Weight::Panels(Arc::new(panels)), bias, shape });
         }
         Ok(Self { weight: Weight::Dense(weight.t()?.contiguous()?), bias, shape })
@@ -72,9 +74,8 @@ impl Linear {
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let y = match &self.weight {
             Weight::Panels(panels) => {
-                let rows = x.dim(0)?;
-                let y = with_numbers(&x.contiguous()?, |x| panels.multiply(x))?;
-                Tensor::from_vec(y, (rows, self.shape.0), x.device())?
+                let x = x.contiguous()?;
+                Tensor::from_vec(panels.multiply(&Held::of(&x)?), (x.dim(0)?, self.shape.0), x.device())?
             }
             Weight::Dense(weight) => x.matmul(weight)?,
             Weight::Quantized(weight) => weight.forward(x)?,
@@ -84,14 +85,4 @@ impl Linear {
             None => y,
         })
     }
-}
-
-/// Hands over the numbers of a tensor that lies in one piece in the processor's memory.
-fn with_numbers<T>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T> {
-    let (storage, layout) = tensor.storage_and_layout();
-    let numbers = match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(CpuStorage::F32(numbers)), Some((from, to))) => numbers.get(from..to),
-        _ => None,
-    };
-    numbers.map(work).ok_or_else(|| Error::invalid("the numbers are not F32 in the processor's memory"))
 }
