@@ -81,22 +81,27 @@ impl Model {
         Self::new("memos-small", config, weights, tokenizer, Layout::small(), &Device::Cpu)
     }
 
-    /// Opens a model that was published: a folder with `config.json`, `tokenizer.json` and safetensors, or a GGUF file with its
-    /// tokenizer beside it. Text is laid out by its chat template, and plainly where it has none.
+    /// Opens a model that was published: a folder with `config.json`, `tokenizer.json` and safetensors, or a GGUF file. What lies
+    /// beside a GGUF file is preferred to what it says of its tokenizer and chat template itself. Text is laid out by the template,
+    /// and plainly where there is none.
     ///
     /// # Errors
     /// As [`ModelFiles::load`]; `NotFound` without a tokenizer.
     pub fn open(path: &Path, device: &Device, tell: impl FnMut(LoadingProgress)) -> Result<Self> {
         let files = ModelFiles::load(path, tell)?;
-        let Some(file) = &files.tokenizer else {
-            return Err(Error::not_found(format!(
-                "there is no `tokenizer.json` beside `{}`, put the model's own there",
-                path.display()
-            )));
+        let (tokenizer, template) = match (&files.tokenizer, files.words) {
+            (Some(file), _) => {
+                let folder = file.parent().unwrap_or(path);
+                (Tokenizer::from_folder(folder)?, ChatTemplate::from_folder(folder)?)
+            }
+            (None, Some(words)) => (words.tokenizer, words.template),
+            (None, None) => {
+                return Err(Error::not_found(format!(
+                    "there is no `tokenizer.json` beside `{}`, put the model's own there",
+                    path.display()
+                )));
+            }
         };
-        let folder = file.parent().unwrap_or(path);
-        let tokenizer = Tokenizer::from_folder(folder)?;
-        let template = ChatTemplate::from_folder(folder)?;
         let layout = layout::of_model(&files.config, &tokenizer, template.as_ref())?;
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         Self::new(name, files.config, files.weights, tokenizer, layout, device)

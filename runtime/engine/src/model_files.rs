@@ -4,6 +4,7 @@
 //! refused by name, since a model without its biases answers, but wrongly. Nothing is returned before all of it is there.
 
 mod from_gguf;
+mod words_of_gguf;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -16,9 +17,12 @@ use crate::adapter::Target;
 use crate::config::{MAX_CONFIG_BYTES, ModelConfig};
 use crate::error::{Error, Result};
 use crate::fingerprint;
+use crate::gguf::Gguf;
 use crate::mapped::read_text;
 use crate::tensor_file::{Once, RawTensor, TensorFile};
 use crate::weights::{Weight, Weights};
+
+pub use words_of_gguf::Words;
 
 /// The most bytes of one file of a model.
 pub const MAX_MODEL_FILE_BYTES: u64 = 1 << 40;
@@ -36,6 +40,8 @@ pub struct ModelFiles {
     pub weights: Weights,
     /// Its `tokenizer.json`, where there is one.
     pub tokenizer: Option<PathBuf>,
+    /// What a GGUF file says of words, where there is no `tokenizer.json`.
+    pub words: Option<Words>,
 }
 
 /// How far loading has come.
@@ -55,14 +61,23 @@ impl ModelFiles {
     /// `Corrupt` where a file is cut or does not hold what the others say; `Unavailable` as the disk has it.
     pub fn load(path: &Path, mut tell: impl FnMut(LoadingProgress)) -> Result<Self> {
         let gguf = if path.is_dir() { only_gguf(path)? } else { Some(path.to_owned()) };
-        let (config, weights) = match &gguf {
-            Some(gguf) => from_gguf::load(gguf, &mut tell)?,
-            None => from_folder(path, &mut tell)?,
-        };
-        let weights = Weights::new(weights);
         let folder = gguf.as_deref().map_or(Some(path), Path::parent).unwrap_or(path);
         let tokenizer = Some(folder.join("tokenizer.json")).filter(|file| file.is_file());
-        Ok(Self { config, weights, tokenizer })
+        let (config, weights, words) = match &gguf {
+            Some(gguf) => {
+                let file = Gguf::open(gguf, MAX_MODEL_FILE_BYTES)?;
+                let in_file =
+                    |error: Error| Error::new(error.kind(), format!("`{}`: {}", gguf.display(), error.message()));
+                let words = if tokenizer.is_none() { words_of_gguf::read(&file).map_err(in_file)? } else { None };
+                let (config, weights) = from_gguf::load(&file, &mut tell).map_err(in_file)?;
+                (config, weights, words)
+            }
+            None => {
+                let (config, weights) = from_folder(path, &mut tell)?;
+                (config, weights, None)
+            }
+        };
+        Ok(Self { config, weights: Weights::new(weights), tokenizer, words })
     }
 
     /// Returns what segments and adapters know the model by. It is computed each time: see [`fingerprint::of_model`].

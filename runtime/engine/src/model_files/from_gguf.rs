@@ -2,9 +2,8 @@
 //! around is turned back.
 
 use std::collections::HashMap;
-use std::path::Path;
 
-use super::{LoadingProgress, MAX_MODEL_FILE_BYTES};
+use super::LoadingProgress;
 use crate::adapter::Target;
 use crate::config::{ModelConfig, RopeConfig, RopeScaling};
 use crate::error::{Error, Result};
@@ -15,12 +14,10 @@ use crate::weights::Weight;
 const FACTORS: &str = "rope_freqs.weight";
 
 pub(super) fn load(
-    path: &Path,
+    file: &Gguf,
     tell: &mut dyn FnMut(LoadingProgress),
 ) -> Result<(ModelConfig, HashMap<String, Weight>)> {
-    let file = Gguf::open(path, MAX_MODEL_FILE_BYTES)?;
-    let in_file = |error: Error| Error::new(error.kind(), format!("`{}`: {}", path.display(), error.message()));
-    let config = config(&file).map_err(in_file)?;
+    let config = config(file)?;
     let is_llama = matches!(file.value("general.architecture"), Some(Value::Text(family)) if family == "llama");
     let places: Vec<(&str, String)> = file
         .shapes()
@@ -29,8 +26,7 @@ pub(super) fn load(
             let unused = || Error::invalid(format!("it has the tensor `{name}`, which this decoder does not use"));
             Ok((name, published(name, &config).ok_or_else(unused)?))
         })
-        .collect::<Result<_>>()
-        .map_err(in_file)?;
+        .collect::<Result<_>>()?;
     let bytes_of = |weight: &Weight| match weight {
         Weight::Plain(tensor) => tensor.elem_count() * tensor.dtype().size_in_bytes(),
         Weight::Quantized(tensor) => tensor.storage_size_in_bytes(),
