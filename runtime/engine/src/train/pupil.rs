@@ -342,7 +342,7 @@ pub const MAX_RANK: usize = 256;
 
 impl Default for AdapterShape {
     fn default() -> Self {
-        Self { rank: 16, alpha: 32.0, targets: vec![Target::Gate, Target::Up, Target::Down], seed: 1 }
+        Self { rank: 32, alpha: 64.0, targets: vec![Target::Gate, Target::Up, Target::Down], seed: 1 }
     }
 }
 

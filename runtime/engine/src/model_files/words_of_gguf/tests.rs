@@ -1,6 +1,9 @@
+use std::path::Path;
+
 use candle_core::quantized::gguf_file::{self, Value as Entry};
 
 use super::*;
+use crate::dice::Dice;
 use crate::error::ErrorKind;
 
 type Entries = Vec<(&'static str, Entry)>;
@@ -9,12 +12,16 @@ fn list(texts: &[&str]) -> Entry {
     Entry::Array(texts.iter().map(|text| Entry::String((*text).to_owned())).collect())
 }
 
+fn write(path: &Path, entries: &Entries) {
+    let named: Vec<_> = entries.iter().map(|(name, value)| (format!("tokenizer.{name}"), value)).collect();
+    let named: Vec<_> = named.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    gguf_file::write(&mut std::fs::File::create(path).unwrap(), &named, &[]).unwrap();
+}
+
 fn read(entries: &Entries) -> Result<Option<Words>> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
-    let named: Vec<_> = entries.iter().map(|(name, value)| (format!("tokenizer.{name}"), value)).collect();
-    let named: Vec<_> = named.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    gguf_file::write(&mut std::fs::File::create(&path).unwrap(), &named, &[]).unwrap();
+    write(&path, entries);
     super::read(&Gguf::open(&path, 1 << 20)?)
 }
 
@@ -130,5 +137,28 @@ fn words_that_cannot_be_read_are_refused_and_a_file_may_have_none() {
         let error = read(&entries).unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.message().contains(says), "`{error}` should say `{says}`");
+    }
+}
+
+#[test]
+fn a_thousand_mutations_are_refused_or_read_text_some_other_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let mut dice = Dice::new(11);
+    for entries in [merged_file("llama-bpe"), scored_file()] {
+        write(&path, &entries);
+        let whole = std::fs::read(&path).unwrap();
+        for _ in 0..500 {
+            let mut bytes = whole.clone();
+            for _ in 0..dice.between(1, 4) {
+                let place = dice.below(bytes.len());
+                bytes[place] = dice.below(256) as u8;
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            match Gguf::open(&path, 1 << 20).and_then(|file| super::read(&file)) {
+                Ok(words) => drop(words.map(|words| words.tokenizer.encode_data("ab 1234 é"))),
+                Err(error) => assert!([ErrorKind::Corrupt, ErrorKind::Invalid].contains(&error.kind()), "{error}"),
+            }
+        }
     }
 }
