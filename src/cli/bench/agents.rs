@@ -1,6 +1,6 @@
 //! Many agents at once on one space: most of what they do is to recall, and a part is to remember, durably.
 //!
-//! What they reach is held against what recall alone costs, measured in the same run on as many threads without any actor.
+//! What they reach is held against what recall alone costs, measured before and after in the same run, on as many threads.
 //! Afterwards each memory that was acknowledged is looked for. With `--settled` the agents note uses in place of new memories,
 //! so that what is stored does not grow, and memory in use says something about the actors alone.
 
@@ -170,6 +170,8 @@ async fn work(arguments: &AgentsArguments, folder: &std::path::Path) -> Result<F
     for agent in agents {
         stored.extend(agent.await.map_err(|e| Error::unavailable(format!("an agent failed: {e}")))?);
     }
+    // The space has grown, and recall with it: what recall alone allows lies between before and after.
+    let capacity = (capacity + self::capacity(&patient, &questions, threads).await?) / 2.0;
     let lost = lost(&space, stored).await?;
     kernel.shutdown(Duration::from_secs(60)).await?;
     let (recalls, writes) = (tally.recalled().clone(), tally.written().clone());

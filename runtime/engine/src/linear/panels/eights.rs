@@ -2,7 +2,7 @@
 //!
 //! Rows are rounded to blocks of the same kind, as everybody does who is quick with such weights: the products of a block are then
 //! summed without any loss, in whole numbers, and four at a time where the processor can. What is lost is the rounding of
-//! the rows, to a 254th of the longest number of a block, and the answer is the same on every processor.
+//! the rows, to a 254th of the longest number of a block, and the answer is the same whichever way it is summed.
 
 use multiversion::multiversion;
 
