@@ -4,13 +4,11 @@
 //! Each score and each output is one sum in the order of the places, wherever parts of a cache meet.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
-use candle_core::utils::barrier_pool;
 use multiversion::multiversion;
 
-use crate::linear::threads;
 use crate::softmax::soften;
+use crate::threads::share_out;
 
 /// The most tokens for which this is as fast as the library's products.
 pub(crate) const MANY_TOKENS: usize = 64;
@@ -54,26 +52,17 @@ pub(crate) fn attend(heads: Heads, query: &[f32], places: &[Places<'_>]) -> Vec<
     let of_token = groups * group * size;
     let tokens = query.len() / of_token.max(1);
     let all: usize = places.iter().map(|places| places.keys.len() / (groups * size)).sum();
-    let shares: Vec<_> = (0..tokens)
+    let shares = (0..tokens)
         .step_by(SHARE)
         .flat_map(|from| (0..groups).map(move |head| (head, from..tokens.min(from + SHARE))))
-        .map(|(head, tokens)| Mutex::new(Share { head, tokens, seen: Vec::new() }))
+        .map(|(head, tokens)| Share { head, tokens, seen: Vec::new() })
         .collect();
-    let work = |share: &Mutex<Share>| {
-        let share = &mut *share.lock().unwrap_or_else(PoisonError::into_inner);
+    let shares = share_out(shares, tokens * of_token * all >= LEAST_SHARED, |_, share| {
         let query = query.get(share.tokens.start * of_token..share.tokens.end * of_token).unwrap_or_default();
         share.seen = share_of(heads, share.head, query, places, all + share.tokens.end - tokens);
-    };
-    if tokens * of_token * all < LEAST_SHARED || threads() < 2 {
-        shares.iter().for_each(work);
-    } else {
-        barrier_pool().execute_chunked(shares.len(), |mine| {
-            shares.iter().skip(mine.start).take(mine.len()).for_each(work);
-        });
-    }
+    });
     let mut y = vec![0.0; query.len()];
-    for share in shares {
-        let Share { head, tokens, seen } = share.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for Share { head, tokens, seen } in shares {
         let tokens = y.chunks_exact_mut(of_token).skip(tokens.start);
         for (token, seen) in tokens.zip(seen.chunks_exact(group * size)) {
             let places = token.iter_mut().skip(head * group * size);

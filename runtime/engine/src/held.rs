@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, Range};
 
-use candle_core::{CpuStorage, Storage, StorageRef, Tensor};
+use candle_core::{CpuStorage, Layout, Storage, StorageRef, Tensor};
 
 use crate::error::{Error, Result};
 
@@ -10,6 +10,15 @@ use crate::error::{Error, Result};
 pub(crate) struct Held<'a> {
     storage: StorageRef<'a>,
     range: Range<usize>,
+}
+
+/// Returns the numbers of an operation's argument, where they are F32 in one piece.
+pub(crate) fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
+    let found = match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(all), Some((from, to))) => all.get(from..to),
+        _ => None,
+    };
+    found.ok_or_else(|| candle_core::Error::Msg("the numbers are not F32 in one piece".to_owned()))
 }
 
 impl<'a> Held<'a> {

@@ -39,6 +39,7 @@ mod small_model;
 mod softmax;
 pub mod stop;
 pub mod tensor_file;
+mod threads;
 pub mod tokenizer;
 pub mod train;
 pub mod weights;

@@ -12,7 +12,6 @@ use crate::error::Result;
 use crate::held::Held;
 
 use panels::Panels;
-pub(crate) use panels::threads;
 
 /// `x W^T + b` over rows of `x`.
 #[derive(Debug, Clone)]

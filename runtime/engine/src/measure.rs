@@ -18,10 +18,7 @@ pub use answering::{Alone, Answering, Together, alone, together};
 pub use injecting::{Cell, Injecting, injecting};
 pub use taught::{Taught, taught};
 
-/// Returns how many threads multiply.
-pub fn threads() -> usize {
-    candle_core::utils::get_num_threads()
-}
+pub use crate::threads::threads;
 
 /// Returns what something gave, and the milliseconds it took.
 fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {

@@ -3,8 +3,10 @@
 //!
 //! A row gives the same bits whatever is beside it.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use multiversion::multiversion;
+
+use crate::held::numbers;
 
 /// Numbers that are taken at once.
 const LANES: usize = 16;
@@ -67,10 +69,7 @@ impl CustomOp1 for Softmax {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (CpuStorage::F32(all), Some((from, to))) = (storage, layout.contiguous_offsets()) else {
-            bail!("softmax is of F32 that lies in one piece")
-        };
-        let mut out = all.get(from..to).unwrap_or_default().to_vec();
+        let mut out = numbers(storage, layout)?.to_vec();
         all_rows(&mut out, layout.dims().last().copied().unwrap_or(1));
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }

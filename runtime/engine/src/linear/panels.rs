@@ -10,9 +10,8 @@ mod eights;
 mod plain;
 
 use std::borrow::Cow;
-use std::sync::{Mutex, OnceLock, PoisonError};
 
-use candle_core::utils::{barrier_pool, get_num_threads};
+use crate::threads::{share_out, threads};
 
 use eights::Eights;
 use plain::Plain;
@@ -96,22 +95,15 @@ fn in_panels<T: Clone + Sync>(
     if threads > 1 && rows < MANY_ROWS {
         let x = ready(x);
         let mut sums = vec![[[0.0; GROUP]; GROUPS]; panels * rows];
-        let shares: Vec<_> = sums.chunks_mut(rows).map(Mutex::new).collect();
-        barrier_pool().execute_chunked(panels, |mine| {
-            for (panel, share) in shares.iter().enumerate().skip(mine.start).take(mine.len()) {
-                multiply(panel, &x, &mut share.lock().unwrap_or_else(PoisonError::into_inner));
-            }
-        });
+        share_out(sums.chunks_mut(rows).collect(), true, |panel, sums| multiply(panel, &x, sums));
         for (panel, sums) in sums.chunks(rows).enumerate() {
             put(&mut y, out, panel, sums);
         }
         return y;
     }
     let of_share = rows.div_ceil(threads).next_multiple_of(AT_A_TIME);
-    let shares: Vec<_> = y.chunks_mut(of_share * out).zip(x.chunks(of_share * width)).collect();
-    let shares: Vec<_> = shares.into_iter().map(Mutex::new).collect();
-    let work = |share: &Mutex<(&mut [f32], &[f32])>| {
-        let (y, x) = &mut *share.lock().unwrap_or_else(PoisonError::into_inner);
+    let shares = y.chunks_mut(of_share * out).zip(x.chunks(of_share * width)).collect();
+    share_out(shares, threads > 1, |_, (y, x)| {
         let x = ready(x);
         let mut sums = vec![[[0.0; GROUP]; GROUPS]; y.len() / out];
         for panel in 0..panels {
@@ -119,14 +111,7 @@ fn in_panels<T: Clone + Sync>(
             multiply(panel, &x, &mut sums);
             put(y, out, panel, &sums);
         }
-    };
-    if shares.len() < 2 {
-        shares.iter().for_each(work);
-    } else {
-        barrier_pool().execute_chunked(shares.len(), |mine| {
-            shares.iter().skip(mine.start).take(mine.len()).for_each(work);
-        });
-    }
+    });
     y
 }
 
@@ -166,12 +151,6 @@ fn call_for<T>(line: &T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = line;
-}
-
-/// How many threads multiply. Whoever asks the library has it read what the machine is each time.
-pub(crate) fn threads() -> usize {
-    static THREADS: OnceLock<usize> = OnceLock::new();
-    *THREADS.get_or_init(get_num_threads)
 }
 
 /// Puts a panel's sums where they belong: the last panel may have fewer outputs.

@@ -6,6 +6,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 
+use crate::held::numbers;
 use crate::softmax::{exp, soften};
 
 /// What queries (batch, key heads, rows, size) find among keys and values (batch, key heads, places, size), by the softmax of
@@ -45,12 +46,6 @@ pub(super) fn adapted(x: &Tensor, weight: &Tensor, a: &Tensor, b: &Tensor, scale
 /// (places, in). What is expected are shares (places, tokens) that sum to 1.
 pub(super) fn surprise(x: &Tensor, head: &Tensor, expected: &Tensor) -> Result<Tensor> {
     x.apply_op1(Surprise { head: head.clone(), expected: expected.clone() })
-}
-
-fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    let CpuStorage::F32(all) = storage else { bail!("training is in F32") };
-    let Some((from, to)) = layout.contiguous_offsets() else { bail!("training needs tensors that are contiguous") };
-    all.get(from..to).ok_or_else(|| candle_core::Error::Msg("a tensor's layout is outside of its storage".to_owned()))
 }
 
 struct Attention {
